@@ -1,0 +1,109 @@
+"""Hamiltonians `H(q, p)` and the equations of motion they generate."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
+
+from .kinetic import AbstractKineticEnergy
+
+
+class AbstractHamiltonian(eqx.Module):
+    """A total energy $H(q, p)$ of one unbatched state, without explicit time."""
+
+    @abc.abstractmethod
+    def __call__(self, q: PyTree, p: PyTree) -> Scalar:
+        """The energy $H(q, p)$, a scalar."""
+
+
+class SeparableHamiltonian(AbstractHamiltonian):
+    r"""The separable energy
+
+    $$H(q, p) = T(p) + V(q).$$
+
+    The velocity does not depend on the position nor the force on the momentum, which
+    is what the explicit kick-drift solvers need.
+    """
+
+    kinetic: Callable[[PyTree], Scalar]
+    potential: Callable[[PyTree], Scalar]
+
+    def __init__(
+        self,
+        kinetic: Callable[[PyTree], Scalar],
+        potential: Callable[[PyTree], Scalar],
+    ):
+        """**Arguments:**
+
+        - `kinetic`: an [`chlu_eqx.AbstractKineticEnergy`][], whose closed-form velocity
+            is used, or any callable from a momentum to a scalar.
+        - `potential`: any callable from a position to a scalar.
+
+        **Raises:** `ValueError` if either is not callable.
+        """
+        for name, energy in (("kinetic", kinetic), ("potential", potential)):
+            if not callable(energy):
+                raise ValueError(
+                    f"`{name}` must be a callable that returns a scalar energy, got "
+                    f"{energy}."
+                )
+        self.kinetic = kinetic
+        self.potential = potential
+
+    def __call__(self, q: PyTree, p: PyTree) -> Scalar:
+        return self.kinetic(p) + self.potential(q)
+
+    def velocity(self, p: PyTree) -> PyTree:
+        r"""The velocity $\dot q = \nabla T(p)$."""
+        if isinstance(self.kinetic, AbstractKineticEnergy):
+            return self.kinetic.velocity(p)
+        return jax.grad(self.kinetic)(p)
+
+    def force(self, q: PyTree) -> PyTree:
+        r"""The force $\dot p = -\nabla V(q)$."""
+        return jax.tree.map(jnp.negative, jax.grad(self.potential)(q))
+
+
+class NeuralHamiltonian(AbstractHamiltonian):
+    """A multilayer perceptron from `(q, p)`, each of shape `(dim,)`, to an energy.
+
+    It is not separable: the explicit kick-drift solvers refuse it, while diffrax's own
+    solvers integrate it (Greydanus, Dzamba & Yosinski, "Hamiltonian Neural Networks",
+    NeurIPS 2019, arXiv 1906.01563).
+    """
+
+    mlp: eqx.nn.MLP
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        activation: Callable[[Array], Array] = jnp.tanh,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `dim`: the number of coordinates of `q`.
+        - `width`, `depth`: the size and the number of the hidden layers.
+        - `activation`: a smooth function.
+        - `key`: a `jax.random.key` for the initial weights.
+        """
+        self.mlp = eqx.nn.MLP(2 * dim, "scalar", width, depth, activation, key=key)
+
+    def __call__(self, q: Float[Array, " dim"], p: Float[Array, " dim"]) -> Scalar:
+        return self.mlp(jnp.concatenate([q, p]))
+
+
+def vector_field(
+    hamiltonian: Callable[[PyTree, PyTree], Scalar], q: PyTree, p: PyTree
+) -> tuple[PyTree, PyTree]:
+    r"""Hamilton's equations $(\dot q, \dot p) = (\partial_p H, -\partial_q H)$."""
+    if isinstance(hamiltonian, SeparableHamiltonian):
+        return hamiltonian.velocity(p), hamiltonian.force(q)
+    dH_dq, dH_dp = jax.grad(hamiltonian, argnums=(0, 1))(q, p)
+    return dH_dp, jax.tree.map(jnp.negative, dH_dq)

@@ -1,0 +1,185 @@
+"""Kinetic energies `T(p)` and their closed-form velocities `∇T(p)`."""
+
+import abc
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Scalar
+
+from .._checks import positive
+
+
+class AbstractKineticEnergy(eqx.Module):
+    """A kinetic energy $T(p)$ of one unbatched momentum of shape `(dim,)`.
+
+    Subclasses give `__call__(p)`, the energy, and `velocity(p)`, its gradient in
+    closed form. Use `jax.vmap` for batches.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, p: Float[Array, " dim"]) -> Scalar:
+        """The energy $T(p)$, a scalar."""
+
+    @abc.abstractmethod
+    def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        r"""The velocity $\dot q = \nabla T(p)$, of shape `(dim,)`."""
+
+
+class _Positive(eqx.Module):
+    """A positive parameter, stored as its logarithm so that no step of an optimiser
+    can make it zero or negative."""
+
+    log: Float[Array, "*shape"]
+    frozen: bool = eqx.field(static=True)
+
+    def __call__(self, dtype) -> Array:
+        log = jax.lax.stop_gradient(self.log) if self.frozen else self.log
+        return jnp.exp(log).astype(dtype)
+
+
+def _parameter(
+    name: str, value: ArrayLike, shape: tuple[int, ...], frozen: tuple[str, ...]
+) -> _Positive:
+    value = positive(name, value)
+    if jnp.shape(value) not in ((), shape):
+        raise ValueError(
+            f"`{name}` must be a scalar or have shape {shape}, got shape "
+            f"{jnp.shape(value)}."
+        )
+    log = jnp.log(jnp.asarray(value, jnp.result_type(float)))
+    return _Positive(jnp.broadcast_to(log, shape), name in frozen)
+
+
+class NewtonianKinetic(AbstractKineticEnergy):
+    r"""The Newtonian kinetic energy
+
+    $$T(p) = \tfrac12\, p^\top M^{-1} p, \qquad \nabla T(p) = M^{-1} p,$$
+
+    with $M$ a positive diagonal mass matrix, learnable unless frozen.
+    """
+
+    _mass: _Positive
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        mass: ArrayLike = 1.0,
+        frozen: tuple[Literal["mass"], ...] = (),
+    ):
+        """**Arguments:**
+
+        - `dim`: the number of coordinates.
+        - `mass`: the initial diagonal of $M$, a scalar or of shape `(dim,)`; positive.
+        - `frozen`: `("mass",)` to keep the mass fixed: its gradient is then zero.
+
+        **Raises:** `ValueError` if `mass` is not positive or has another shape.
+        """
+        self._mass = _parameter("mass", mass, (dim,), frozen)
+
+    @property
+    def mass(self) -> Float[Array, " dim"]:
+        """The diagonal of $M$, shape `(dim,)`."""
+        return self._mass(self._mass.log.dtype)
+
+    def __call__(self, p: Float[Array, " dim"]) -> Scalar:
+        return 0.5 * jnp.sum(p * self.velocity(p))
+
+    def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        return p / self._mass(p.dtype)
+
+
+class RelativisticKinetic(AbstractKineticEnergy):
+    r"""The relativistic kinetic energy, rest energy included,
+
+    $$T(p) = c \sqrt{p^\top M^{-1} p + (m_0 c)^2}, \qquad
+    \nabla T(p) = \frac{c\, M^{-1} p}{\sqrt{p^\top M^{-1} p + (m_0 c)^2}},$$
+
+    with $M$ a positive diagonal mass matrix, $m_0$ the rest mass and $c$ the speed
+    limit, each learnable unless frozen. Whatever the momentum, coordinate $i$ moves
+    no faster than $c/\sqrt{M_i}$; it reaches $1/\sqrt2$ of that at
+    $p_i = m_0 c \sqrt{M_i}$. As $c \to \infty$, $T(p) - m_0c^2$ tends to the Newtonian
+    energy of mass $m_0 M$.
+
+    Both are computed on a scaled momentum, so neither they nor their gradients
+    overflow anywhere that the energy itself is representable ($|p| = 10^{30}$ in
+    float32, say).
+
+    ??? cite "Reference"
+
+        ```bibtex
+        @inproceedings{jawahar2026chlu,
+            title={{CHLU}: The Causal {H}amiltonian Learning Unit as a Symplectic
+                   Primitive for Deep Learning},
+            author={Jawahar, Pratik and Pierini, Maurizio},
+            booktitle={ICLR 2026 Workshop on AI and Partial Differential Equations},
+            year={2026},
+            note={arXiv:2603.01768},
+        }
+        ```
+    """
+
+    _mass: _Positive
+    _rest_mass: _Positive
+    _speed_limit: _Positive
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        mass: ArrayLike = 1.0,
+        rest_mass: ArrayLike = 1.0,
+        speed_limit: ArrayLike = 1.0,
+        frozen: tuple[Literal["mass", "rest_mass", "speed_limit"], ...] = (),
+    ):
+        """**Arguments:**
+
+        - `dim`: the number of coordinates.
+        - `mass`: the initial diagonal of $M$, a scalar or of shape `(dim,)`; positive.
+        - `rest_mass`: the initial $m_0$, a positive scalar.
+        - `speed_limit`: the initial $c$, a positive scalar, in units of position per
+            unit of time.
+        - `frozen`: the names of the parameters to keep fixed: their gradients are
+            then zero.
+
+        **Raises:** `ValueError` if a parameter is not positive or has another shape.
+        """
+        self._mass = _parameter("mass", mass, (dim,), frozen)
+        self._rest_mass = _parameter("rest_mass", rest_mass, (), frozen)
+        self._speed_limit = _parameter("speed_limit", speed_limit, (), frozen)
+
+    @property
+    def mass(self) -> Float[Array, " dim"]:
+        """The diagonal of $M$, shape `(dim,)`."""
+        return self._mass(self._mass.log.dtype)
+
+    @property
+    def rest_mass(self) -> Scalar:
+        """The rest mass $m_0$."""
+        return self._rest_mass(self._rest_mass.log.dtype)
+
+    @property
+    def speed_limit(self) -> Scalar:
+        """The speed limit $c$."""
+        return self._speed_limit(self._speed_limit.log.dtype)
+
+    def _scaled(self, p: Float[Array, " dim"]) -> tuple[Array, Array, Array, Array]:
+        # u = p / √M and m₀c, both divided by the larger of them: their squares then
+        # neither overflow nor lose everything. The scale cancels, so it needs no
+        # gradient.
+        root_mass = jnp.sqrt(self._mass(p.dtype))
+        rest = self._rest_mass(p.dtype) * self._speed_limit(p.dtype)
+        u = p / root_mass
+        scale = jax.lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(u)), rest))
+        u = u / scale
+        return u, jnp.sqrt(jnp.sum(u**2) + (rest / scale) ** 2), scale, root_mass
+
+    def __call__(self, p: Float[Array, " dim"]) -> Scalar:
+        _, norm, scale, _ = self._scaled(p)
+        return self._speed_limit(p.dtype) * norm * scale
+
+    def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        u, norm, _, root_mass = self._scaled(p)
+        return self._speed_limit(p.dtype) / root_mass * (u / norm)

@@ -1,0 +1,1 @@
+from .chlu import CHLU as CHLU

@@ -1,0 +1,169 @@
+"""The Causal Hamiltonian Learning Unit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree, Scalar
+
+from .._checks import positive
+from ..friction import Friction
+from ..hamiltonian import (
+    Confinement,
+    MLPPotential,
+    RelativisticKinetic,
+    SeparableHamiltonian,
+)
+from ..rollout import rollout
+from ..solver import CHLUSolver
+from ..term import HamiltonianTerm
+
+
+class CHLU(eqx.Module):
+    r"""The Causal Hamiltonian Learning Unit: a learned energy
+
+    $$H(q, p) = T(p) + V_\theta(q) + \alpha \lVert q \rVert^2$$
+
+    stepped by a symplectic solver. By default it is the paper's unit: relativistic
+    kinetic energy with learnable mass, rest mass and speed limit, a potential with two
+    hidden layers of 64, confinement $\alpha = 0.05$, velocity Verlet, no friction.
+
+    !!! Example
+
+        ```python
+        unit = chlu_eqx.nn.CHLU(2, key=jax.random.key(0))
+        q, p = unit((q0, p0), num_steps=100)         # q, p: (101, 2)
+        q, p = unit.dissipative(0.1)((q0, p0), 100)  # the same energy, damped
+        sol = unit.solve((q0, p0), ts)               # irregular times, by diffeqsolve
+        ```
+
+    ??? cite "Reference"
+
+        ```bibtex
+        @inproceedings{jawahar2026chlu,
+            title={{CHLU}: The Causal {H}amiltonian Learning Unit as a Symplectic
+                   Primitive for Deep Learning},
+            author={Jawahar, Pratik and Pierini, Maurizio},
+            booktitle={ICLR 2026 Workshop on AI and Partial Differential Equations},
+            year={2026},
+            note={arXiv:2603.01768},
+        }
+        ```
+    """
+
+    hamiltonian: SeparableHamiltonian
+    friction: Any
+    solver: diffrax.AbstractSolver
+    dt: ArrayLike
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        dt: ArrayLike = 0.05,
+        kinetic: Callable[[Array], Scalar] | None = None,
+        potential: Callable[[Array], Scalar] | None = None,
+        friction: Friction | None = None,
+        solver: diffrax.AbstractSolver | None = None,
+        key: PRNGKeyArray,
+    ):
+        r"""**Arguments:**
+
+        - `dim`: the number of coordinates of `q`.
+        - `dt`: the length of a step, positive. A Python number is a constant; an array
+            is learned unless it is filtered out.
+        - `kinetic`: defaults to `RelativisticKinetic(dim)`.
+        - `potential`: defaults to `MLPPotential(dim, key=key) + Confinement()`.
+        - `friction`: a damping rate, as in [`chlu_eqx.HamiltonianTerm`][]; defaults to
+            none, the conservative mode.
+        - `solver`: defaults to [`chlu_eqx.CHLUSolver`][]`()`.
+        - `key`: a `jax.random.key` for the default potential's weights.
+
+        **Raises:** `ValueError` if `dt` is not positive or `friction` is negative.
+        """
+        if kinetic is None:
+            kinetic = RelativisticKinetic(dim)
+        if potential is None:
+            potential = MLPPotential(dim, key=key) + Confinement()
+        self.hamiltonian = SeparableHamiltonian(kinetic, potential)
+        self.friction = HamiltonianTerm(self.hamiltonian, friction).friction
+        self.solver = CHLUSolver() if solver is None else solver
+        self.dt = positive("dt", dt)
+
+    @property
+    def term(self) -> HamiltonianTerm:
+        """The equation of motion, for any diffrax solver."""
+        return HamiltonianTerm(self.hamiltonian, self.friction)
+
+    def conservative(self) -> "CHLU":
+        """The same unit without friction: its energy is kept."""
+        return self.dissipative(None)
+
+    def dissipative(self, friction: Friction | None) -> "CHLU":
+        """The same unit with the damping rate `friction`: it settles into a minimum of
+        its potential."""
+        friction = HamiltonianTerm(self.hamiltonian, friction).friction
+        return eqx.tree_at(
+            lambda unit: unit.friction, self, friction, is_leaf=lambda x: x is None
+        )
+
+    def __call__(
+        self,
+        y0: tuple[Float[Array, " dim"], Float[Array, " dim"]],
+        num_steps: int,
+        *,
+        save_every: int = 1,
+    ) -> tuple[Float[Array, "times dim"], Float[Array, "times dim"]]:
+        """The trajectory from one state, by [`chlu_eqx.rollout`][].
+
+        **Arguments:**
+
+        - `y0`: the pair `(q0, p0)`, each of shape `(dim,)`.
+        - `num_steps`: the number of steps of length `dt`.
+        - `save_every`: how many steps to make between saved states; divides
+            `num_steps`.
+
+        **Returns:** the pair `(q, p)`, each of shape
+        `(num_steps // save_every + 1, dim)`, the initial state first.
+        """
+        return rollout(
+            self.term,
+            self.solver,
+            y0,
+            dt=self.dt,
+            num_steps=num_steps,
+            save_every=save_every,
+        )
+
+    def solve(
+        self, y0: PyTree, ts: Float[Array, " times"], **kwargs: Any
+    ) -> diffrax.Solution:
+        """The solution at the times `ts`, regular or not, by `diffrax.diffeqsolve`.
+
+        The steps are of one length, `dt` or as little below it as makes a whole number
+        of them fill the interval; values between them are interpolated.
+
+        **Arguments:**
+
+        - `y0`: the pair `(q0, p0)` at `ts[0]`.
+        - `ts`: the times to save at, increasing or decreasing.
+        - `**kwargs`: passed to `diffeqsolve`: `adjoint`, `max_steps`, `throw`, ...
+
+        **Returns:** the `diffrax.Solution`, whose `ys` is the pair `(q, p)`, each of
+        shape `(times, dim)`.
+        """
+        t0, t1 = ts[0], ts[-1]
+        # Rounding must not add a step.
+        dt = jnp.asarray(self.dt, ts.dtype)
+        num_steps = jnp.ceil(jnp.abs(t1 - t0) / dt * (1 - 1e-6))
+        return diffrax.diffeqsolve(
+            self.term,
+            self.solver,
+            t0,
+            t1,
+            (t1 - t0) / jnp.maximum(num_steps, 1),
+            y0,
+            **{"saveat": diffrax.SaveAt(ts=ts), **kwargs},
+        )

@@ -1,0 +1,6 @@
+from .verlet import (
+    CHLUSolver as CHLUSolver,
+    DriftKickDrift as DriftKickDrift,
+    KickDriftKickDamp as KickDriftKickDamp,
+    SymplecticEuler as SymplecticEuler,
+)

@@ -1,0 +1,132 @@
+"""What every solver here needs from diffrax's protocol."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import ArrayLike, Bool, PyTree
+
+from .._checks import phase_state
+from ..friction import Friction
+from ..hamiltonian import AbstractHamiltonian, SeparableHamiltonian
+from ..term import HamiltonianTerm
+
+
+def axpy(a: ArrayLike, x: PyTree, y: PyTree) -> PyTree:
+    """`a x + y`, leaf by leaf, in the dtype of `y`."""
+    return jax.tree.map(lambda xi, yi: jnp.asarray(a, yi.dtype) * xi + yi, x, y)
+
+
+def all_finite(y: PyTree) -> Bool[jax.Array, ""]:
+    finite = [jnp.all(jnp.isfinite(yi)) for yi in jax.tree.leaves(y)]
+    return jnp.all(jnp.stack(finite)) if finite else jnp.asarray(True)
+
+
+def split_friction(
+    term: diffrax.AbstractTerm,
+) -> tuple[diffrax.AbstractTerm, Friction | None]:
+    """The same term without its friction, and the friction.
+
+    diffeqsolve hands a solver its term wrapped, to let time run backward; the wrapper,
+    whose `vf` and `contr` know the direction, is kept.
+    """
+    if isinstance(term, HamiltonianTerm):
+        return HamiltonianTerm(term.hamiltonian), term.friction
+    inner = getattr(term, "term", None)
+    if inner is None:
+        return term, None
+    inner, friction = split_friction(inner)
+    return eqx.tree_at(lambda t: t.term, term, inner), friction
+
+
+def check_separable(
+    name: str, term: diffrax.AbstractTerm, t: ArrayLike, y: PyTree, args: PyTree
+) -> None:
+    """Refuse, at trace time, what an explicit kick-drift composition cannot step."""
+    phase_state("y0", y)
+    innermost = term
+    while hasattr(innermost, "term"):
+        innermost = innermost.term
+    if isinstance(innermost, HamiltonianTerm):
+        hamiltonian = innermost.hamiltonian
+        if isinstance(hamiltonian, AbstractHamiltonian) and not isinstance(
+            hamiltonian, SeparableHamiltonian
+        ):
+            raise ValueError(
+                f"`{name}` needs a separable energy T(p) + V(q): `hamiltonian` must be "
+                "a `SeparableHamiltonian` or a callable that is separable, got "
+                f"{type(hamiltonian).__name__}. Integrate a general energy with, for "
+                "example, `diffrax.Dopri8()`."
+            )
+    if isinstance(innermost, diffrax.ODETerm):
+        # Before `ODETerm` itself looks at it, whose complaint would not speak of pairs.
+        returned = eqx.filter_eval_shape(innermost.vector_field, t, y, args)
+    else:
+        returned = eqx.filter_eval_shape(term.vf, t, y, args)
+    if jax.tree.structure(returned) != jax.tree.structure(y):
+        raise ValueError(
+            f"`{name}` needs a vector field over `(q, p)`: it must return a pair "
+            "`(dq, dp)` with the structure of `y0`, got "
+            f"{jax.tree.structure(returned)} for {jax.tree.structure(y)}."
+        )
+    if jnp.shape(eqx.filter_eval_shape(term.contr, t, t)) != ():
+        raise ValueError(
+            f"`{name}` solves ordinary differential equations: the control of `terms` "
+            "must be time, as that of `diffrax.ODETerm`."
+        )
+
+
+class NoErrorEstimate(eqx.Module):
+    """Stands where an adaptive solver has its error estimate, so that a step size
+    controller that asks for one shows what to do."""
+
+    def __repr__(self) -> str:
+        return (
+            "no error estimate: a symplectic solver needs a fixed step. Use "
+            "`stepsize_controller=diffrax.ConstantStepSize()` or `diffrax.StepTo(...)` "
+            "with it, or an adaptive solver such as `diffrax.Tsit5()`"
+        )
+
+
+def is_backsolve(term: diffrax.AbstractTerm, y: PyTree) -> bool:
+    """Whether this is the augmented system of `diffrax.BacksolveAdjoint`, whose state
+    is `(y, a_y, a_args, a_terms)` and whose term wraps the wrapped term once more."""
+    inner = getattr(term, "term", None)
+    return hasattr(inner, "term") and isinstance(y, tuple) and len(y) == 4
+
+
+def backsolve_step(
+    step: Callable[..., Any],
+    term: Any,
+    t0: ArrayLike,
+    t1: ArrayLike,
+    y0: tuple[PyTree, PyTree, PyTree, PyTree],
+    args: PyTree,
+) -> tuple[PyTree, PyTree, PyTree, PyTree]:
+    """One step of the augmented system of `diffrax.BacksolveAdjoint`.
+
+    The state takes a step of the method itself, and the cotangents are pulled back
+    through the step that undoes it. For a time-symmetric method that is the transpose
+    of the forward step: the gradients are those of the discrete solve to rounding
+    (Sanz-Serna, "Symplectic Runge-Kutta Schemes for Adjoint Equations", SIAM Review
+    58(1), 2016), in constant memory.
+    """
+    y, a_y, a_args, a_term = y0
+    adjoint_term = term.term
+
+    def with_inner(inner: Any) -> Any:
+        return eqx.tree_at(lambda t: t.term, term, inner)
+
+    y1 = step(with_inner(adjoint_term.term), t0, t1, y, args)
+    diff, nondiff = eqx.partition((args, adjoint_term.term), eqx.is_inexact_array)
+
+    def undo(y: PyTree, diff: PyTree) -> PyTree:
+        args, inner = eqx.combine(diff, nondiff)
+        return step(with_inner(inner), t1, t0, y, args)
+
+    _, pull_back = jax.vjp(undo, y1, diff)
+    a_y, (d_args, d_term) = pull_back(a_y)
+    return y1, a_y, axpy(1, d_args, a_args), axpy(1, d_term, a_term)

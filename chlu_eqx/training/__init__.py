@@ -1,0 +1,6 @@
+from .trajectory import (
+    fit_trajectories as fit_trajectories,
+    Fit as Fit,
+    Progress as Progress,
+    trajectory_mse as trajectory_mse,
+)

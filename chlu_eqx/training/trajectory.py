@@ -1,0 +1,198 @@
+"""Training on windows of trajectories, short windows first."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Scalar
+
+from .._checks import positive
+
+
+Model = TypeVar("Model", bound=Callable[[PyTree, int], PyTree])
+
+
+class Progress(NamedTuple):
+    """What a callback of [`chlu_eqx.training.fit_trajectories`][] is told.
+
+    **Attributes:**
+
+    - `step`, `num_steps`: steps made, and to make, in the whole curriculum.
+    - `window`: the length of the present windows.
+    - `loss`: the mean training loss since the last report.
+    - `validation`: the validation loss now.
+    - `best`: the lowest validation loss so far.
+    """
+
+    step: int
+    num_steps: int
+    window: int
+    loss: float
+    validation: float
+    best: float
+
+
+class Fit(NamedTuple):
+    """The outcome of [`chlu_eqx.training.fit_trajectories`][].
+
+    **Attributes:**
+
+    - `model`: the model with the lowest validation loss met.
+    - `last`: the model after the last step.
+    - `history`: one [`chlu_eqx.training.Progress`][] per report.
+    """
+
+    model: Any
+    last: Any
+    history: list[Progress]
+
+
+def trajectory_mse(model: Callable, trajectory: PyTree[Float[Array, "..."]]) -> Scalar:
+    """The mean squared error of the model's free run from a trajectory's first state
+    against the rest of it, over times and coordinates, summed over the leaves.
+
+    **Arguments:**
+
+    - `model`: a callable `(y0, num_steps) -> trajectory`.
+    - `trajectory`: a pytree like the state, with a leading time axis.
+    """
+    y0 = jax.tree.map(lambda x: x[0], trajectory)
+    num_steps = jax.tree.leaves(trajectory)[0].shape[0] - 1
+    errors = jax.tree.map(
+        lambda x, y: jnp.mean((x[1:] - y[1:]) ** 2), model(y0, num_steps), trajectory
+    )
+    return jax.tree.reduce(jnp.add, errors)
+
+
+def fit_trajectories(
+    model: Model,
+    trajectories: PyTree[Float[Array, "trajectories times ..."]],
+    optimizer: optax.GradientTransformation,
+    *,
+    curriculum: Sequence[tuple[int, int]],
+    key: PRNGKeyArray,
+    batch_size: int = 32,
+    loss: Callable[[Model, PyTree], Scalar] = trajectory_mse,
+    validation: PyTree[Float[Array, "trajectories times ..."]] | None = None,
+    report_every: int = 100,
+    callback: Callable[[Progress], None] | None = None,
+) -> Fit:
+    """Fit a model to trajectories by free runs over random windows of them.
+
+    Every step draws `batch_size` windows and descends their mean loss. Short windows
+    have a loss that is easy to descend; long ones see instabilities and phase errors
+    that short ones cannot. So a curriculum starts short and ends long.
+
+    **Arguments:**
+
+    - `model`: an equinox Module that is called as `(y0, num_steps) -> trajectory`, with
+        the initial state first in the trajectory: a [`chlu_eqx.nn.CHLU`][], a neural
+        ODE, a recurrent network. Its floating-point arrays are trained.
+    - `trajectories`: the data, a pytree like the state `y0` whose leaves have shape
+        `(trajectories, times, ...)`, on the time grid of the model's steps.
+    - `optimizer`: an optax transformation; schedules count steps of the whole
+        curriculum.
+    - `curriculum`: pairs `(window, num_steps)`: first so many steps on windows of the
+        first length (in model steps), then the next.
+    - `key`: a `jax.random.key`. The same key, data and machine give the same model.
+    - `batch_size`: the number of windows per step.
+    - `loss`: a function `(model, window) -> scalar` of one window, which is a pytree
+        like the state with a leading axis of length `window + 1`.
+    - `validation`: trajectories over whose whole length `loss` picks the best model;
+        defaults to `trajectories`.
+    - `report_every`: how many steps to compile into one call between validations.
+    - `callback`: called with a [`chlu_eqx.training.Progress`][] after each such call,
+        outside of compiled code: for progress bars and logs.
+
+    **Returns:** a [`chlu_eqx.training.Fit`][].
+
+    **Raises:** `ValueError` if a window does not fit into the trajectories or a count
+    is not positive.
+    """
+    num_times = jax.tree.leaves(trajectories)[0].shape[1]
+    for window, steps in curriculum:
+        if not 1 <= window < num_times or steps < 1:
+            raise ValueError(
+                "`curriculum` must hold pairs (window, num_steps) with 1 <= window < "
+                f"{num_times}, the number of times in `trajectories`, and num_steps "
+                f">= 1, got {(window, steps)}."
+            )
+    positive("batch_size", batch_size)
+    positive("report_every", report_every)
+    validation = trajectories if validation is None else validation
+
+    opt_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
+    best_model, best, done, history = model, float("inf"), 0, []
+    total = sum(steps for _, steps in curriculum)
+    for window, steps in curriculum:
+        for start in range(0, steps, report_every):
+            count = min(report_every, steps - start)
+            model, opt_state, losses = _descend(
+                model,
+                opt_state,
+                trajectories,
+                key,
+                done + jnp.arange(count),
+                optimizer,
+                loss,
+                window,
+                batch_size,
+            )
+            score = float(_validate(model, validation, loss))
+            if score < best:  # never for a nan
+                best_model, best = model, score
+            done += count
+            report = Progress(done, total, window, float(losses.mean()), score, best)
+            history.append(report)
+            if callback is not None:
+                callback(report)
+    return Fit(best_model, model, history)
+
+
+@eqx.filter_jit
+def _descend(
+    model: Model,
+    opt_state: PyTree,
+    trajectories: PyTree[Float[Array, "trajectories times ..."]],
+    key: PRNGKeyArray,
+    steps: Int[Array, " steps"],
+    optimizer: optax.GradientTransformation,
+    loss: Callable[[Model, PyTree], Scalar],
+    window: int,
+    batch_size: int,
+) -> tuple[Model, PyTree, Float[Array, " steps"]]:
+    params, static = eqx.partition(model, eqx.is_inexact_array)
+    count, num_times = jax.tree.leaves(trajectories)[0].shape[:2]
+
+    def draw(key: PRNGKeyArray) -> PyTree:
+        which, when = jr.split(key)
+        i = jr.randint(which, (), 0, count)
+        t = jr.randint(when, (), 0, num_times - window)
+        return jax.tree.map(
+            lambda x: lax.dynamic_slice_in_dim(x[i], t, window + 1), trajectories
+        )
+
+    def batch_loss(params: PyTree, key: PRNGKeyArray) -> Scalar:
+        windows = jax.vmap(draw)(jr.split(key, batch_size))
+        model = eqx.combine(params, static)
+        return jnp.mean(jax.vmap(lambda w: loss(model, w))(windows))
+
+    def descend(carry: tuple, step: Int[Array, ""]) -> tuple:
+        params, opt_state = carry
+        # Keyed by the step, not by a chain of splits: any step can be made again.
+        value, grads = jax.value_and_grad(batch_loss)(params, jr.fold_in(key, step))
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return (eqx.apply_updates(params, updates), opt_state), value
+
+    (params, opt_state), losses = lax.scan(descend, (params, opt_state), steps)
+    return eqx.combine(params, static), opt_state, losses
+
+
+@eqx.filter_jit
+def _validate(model: Model, trajectories: PyTree, loss: Callable) -> Scalar:
+    return jnp.mean(jax.vmap(lambda trajectory: loss(model, trajectory))(trajectories))

@@ -1,0 +1,129 @@
+import chlu_eqx as cx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+
+positives = st.floats(0.1, 10.0)
+
+
+def _energies(dim, m=2.0):
+    mass = m * np.linspace(0.5, 1.5, dim)
+    return (
+        cx.NewtonianKinetic(dim, mass=mass),
+        cx.RelativisticKinetic(dim, mass=mass, rest_mass=0.8, speed_limit=1.7),
+    )
+
+
+@given(
+    p=st.lists(st.floats(-50, 50), min_size=3, max_size=3), m0=positives, c=positives
+)
+def test_formulas(p, m0, c):
+    p, mass = jnp.array(p), np.array([0.5, 1.0, 3.0])
+    newtonian = cx.NewtonianKinetic(3, mass=mass)
+    np.testing.assert_allclose(newtonian(p), np.sum(p**2 / mass) / 2, rtol=1e-13)
+    np.testing.assert_allclose(newtonian.velocity(p), p / mass, rtol=1e-13)
+
+    relativistic = cx.RelativisticKinetic(3, mass=mass, rest_mass=m0, speed_limit=c)
+    root = np.sqrt(np.sum(p**2 / mass) + (m0 * c) ** 2)
+    np.testing.assert_allclose(relativistic(p), c * root, rtol=1e-13)
+    np.testing.assert_allclose(relativistic.velocity(p), c * p / mass / root, 1e-13)
+
+
+@pytest.mark.parametrize("kinetic", _energies(4), ids=["Newtonian", "relativistic"])
+@pytest.mark.parametrize("size", [0.0, 1.0, 1e3])
+def test_velocity_is_the_gradient(kinetic, size):
+    p = size * jax.random.normal(jax.random.key(0), (4,))
+    np.testing.assert_allclose(kinetic.velocity(p), jax.grad(kinetic)(p), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-10, 1.0, 1e10, 1e30])
+def test_relativistic_float32_is_safe(size):
+    """Values and gradients, in p and in every parameter, stay finite and right."""
+    p = np.array([1.0, -0.5, 0.25])
+    kinetic = cx.RelativisticKinetic(3, mass=np.array([1.0, 2.0, 0.5]))
+    p32 = jnp.asarray(size * p, jnp.float32)
+    kinetic32 = jax.tree.map(lambda x: x.astype(jnp.float32), kinetic)
+
+    def outputs(kinetic, p):
+        value, (d_kinetic, dp) = jax.value_and_grad(
+            lambda kp: kp[0](kp[1]), allow_int=True
+        )((kinetic, p))
+        hessian = jax.jacfwd(kinetic.velocity)(p)
+        return value, kinetic.velocity(p), dp, hessian, d_kinetic
+
+    exact = jax.tree.leaves(outputs(kinetic, p32.astype(jnp.float64)))
+    for got, want in zip(jax.tree.leaves(outputs(kinetic32, p32)), exact, strict=True):
+        assert got.dtype == jnp.float32
+        scale = np.abs(want).max()
+        np.testing.assert_allclose(got, want, rtol=2e-6, atol=2e-6 * scale + 1e-37)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7])
+def test_crossover_and_cap(dim):
+    """At pᵢ = m₀c√Mᵢ coordinate i moves at 1/√2 of its cap c/√Mᵢ."""
+    _, kinetic = _energies(dim)
+    rest = kinetic.rest_mass * kinetic.speed_limit
+    for i in range(dim):
+        cap = kinetic.speed_limit / jnp.sqrt(kinetic.mass[i])
+        p = jnp.zeros(dim).at[i].set(rest * jnp.sqrt(kinetic.mass[i]))
+        np.testing.assert_allclose(kinetic.velocity(p)[i], cap / np.sqrt(2), 1e-13)
+        np.testing.assert_allclose(kinetic.velocity(1e12 * p)[i], cap, 1e-13)
+
+
+def test_newtonian_limit():
+    """c → ∞: velocities tend to those of mass m₀M, with an error of order c⁻²."""
+    mass, m0 = np.array([0.5, 2.0]), 1.5
+    p = jnp.array([1.0, -2.0])
+    newtonian = cx.NewtonianKinetic(2, mass=m0 * mass)
+    errors = []
+    for c in (1e2, 1e3, 1e4):
+        kinetic = cx.RelativisticKinetic(2, mass=mass, rest_mass=m0, speed_limit=c)
+        errors.append(np.abs(kinetic.velocity(p) - newtonian.velocity(p)).max())
+        np.testing.assert_allclose(
+            kinetic(p) - m0 * c**2, newtonian(p), rtol=c**-2 + 1e-16 * c**2
+        )
+    np.testing.assert_allclose(errors[0] / errors[1], 100, rtol=1e-3)
+    np.testing.assert_allclose(errors[1] / errors[2], 100, rtol=1e-3)
+
+
+def test_parameters_are_learned_unless_frozen():
+    p = jnp.array([1.0, -0.3])
+    names = ("mass", "rest_mass", "speed_limit")
+    for frozen in names:
+        kinetic = cx.RelativisticKinetic(2, frozen=(frozen,))
+        grads = eqx.filter_grad(lambda k: k(p))(kinetic)
+        for name in names:
+            leaf = getattr(grads, f"_{name}").log
+            assert (np.abs(leaf).max() == 0) == (name == frozen)
+    grads = eqx.filter_grad(lambda k: k(p))(cx.NewtonianKinetic(2, frozen=("mass",)))
+    assert np.abs(grads._mass.log).max() == 0
+    np.testing.assert_allclose(
+        cx.NewtonianKinetic(2, mass=np.array([0.1, 7.0])).mass, [0.1, 7.0], rtol=1e-15
+    )
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, np.array([1.0, -1.0])])
+def test_bad_parameters(bad):
+    with pytest.raises(ValueError, match="`mass` must be positive"):
+        cx.NewtonianKinetic(2, mass=bad)
+    for name in ("mass", "rest_mass", "speed_limit"):
+        with pytest.raises(ValueError, match=f"`{name}` must be positive"):
+            cx.RelativisticKinetic(2, **{name: bad})
+
+
+def test_bad_shapes_and_names():
+    with pytest.raises(ValueError, match=r"`mass` must be a scalar or have shape"):
+        cx.NewtonianKinetic(2, mass=np.ones(3))
+    with pytest.raises(ValueError, match=r"`rest_mass` must be a scalar"):
+        cx.RelativisticKinetic(2, rest_mass=np.ones(2))
+
+
+def test_bad_traced_parameter():
+    make = eqx.filter_jit(lambda m: cx.NewtonianKinetic(2, mass=m).mass)
+    np.testing.assert_allclose(make(jnp.array(2.0)), [2.0, 2.0])
+    with pytest.raises(Exception, match="`mass` must be positive"):
+        make(jnp.array(-2.0))

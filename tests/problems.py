@@ -1,0 +1,90 @@
+"""Energies and states that several tests share."""
+
+from typing import Any
+
+import chlu_eqx as cx
+import diffrax
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+
+# Every solver: one line here, and it is tested for all that it claims.
+SOLVERS = {
+    "CHLUSolver": cx.CHLUSolver(),
+    "DriftKickDrift": cx.DriftKickDrift(),
+    "SymplecticEuler": cx.SymplecticEuler(),
+    "KickDriftKickDamp": cx.KickDriftKickDamp(),
+}
+# Those that a step of -h undoes, with friction too.
+SYMMETRIC = ("CHLUSolver", "DriftKickDrift")
+# Those of one force evaluation per step, kick-drift-kick.
+ORDER = {
+    "CHLUSolver": 2,
+    "DriftKickDrift": 2,
+    "SymplecticEuler": 1,
+    "KickDriftKickDamp": 2,
+}
+ORDER_WITH_FRICTION = ORDER | {"KickDriftKickDamp": 1}
+
+
+def learned(seed: int, dim: int, relativistic: bool) -> cx.SeparableHamiltonian:
+    """A random energy: unequal masses and a wide potential, far from any symmetry."""
+    key, mass_key = jr.split(jr.key(seed))
+    mass = jnp.exp(jr.normal(mass_key, (dim,)) / 2)
+    kinetic = (
+        cx.RelativisticKinetic(dim, mass=mass, rest_mass=0.7, speed_limit=1.3)
+        if relativistic
+        else cx.NewtonianKinetic(dim, mass=mass)
+    )
+    potential = cx.MLPPotential(dim, width=8, key=key)
+    # Weights as they come leave a nearly flat potential; scaled, a curved one.
+    potential = jax.tree.map(
+        lambda x: 3 * x if isinstance(x, jax.Array) else x, potential
+    )
+    return cx.SeparableHamiltonian(kinetic, potential + cx.Confinement())
+
+
+def random_state(seed: int, dim: int, scale: float = 1.0) -> tuple:
+    q, p = scale * jr.normal(jr.key(seed), (2, dim))
+    return q, p
+
+
+def pendulum(friction: Any = None) -> cx.HamiltonianTerm:
+    """A unit pendulum of one coordinate."""
+    kinetic = cx.NewtonianKinetic(1)
+    return cx.HamiltonianTerm(
+        cx.SeparableHamiltonian(kinetic, lambda q: -jnp.cos(q[0])), friction
+    )
+
+
+def pendulum_ode(t, y, args):
+    """The same pendulum as a plain vector field."""
+    del t, args
+    q, p = y
+    return p, -jnp.sin(q)
+
+
+PENDULUM_STATE = (jnp.array([1.2]), jnp.array([-0.3]))
+
+
+def solve(term, solver, y0, t0, t1, num_steps, **kwargs) -> diffrax.Solution:
+    """diffeqsolve at a step that divides the interval."""
+    dt0 = (t1 - t0) / num_steps
+    kwargs = {"max_steps": num_steps + 8, **kwargs}
+    return diffrax.diffeqsolve(term, solver, t0, t1, dt0, y0, **kwargs)
+
+
+def reference(term, y0, t0, t1, **kwargs) -> diffrax.Solution:
+    """The same equation by a high-order method of diffrax at tight tolerance."""
+    return diffrax.diffeqsolve(
+        term,
+        diffrax.Dopri8(),
+        t0,
+        t1,
+        None,
+        y0,
+        stepsize_controller=diffrax.PIDController(rtol=1e-12, atol=1e-12),
+        max_steps=100_000,
+        **kwargs,
+    )

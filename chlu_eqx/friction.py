@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, PyTree
 from ._checks import in_unit_interval, positive
 
 
-Friction = ArrayLike | Callable[[PyTree, PyTree], PyTree]
+Friction = PyTree[ArrayLike] | Callable[[PyTree, PyTree], PyTree]
 
 
 def friction_rate(gamma: ArrayLike, dt: ArrayLike) -> Array:
@@ -43,6 +43,16 @@ def rates(friction: Friction, q: PyTree, p: PyTree) -> PyTree:
         shared = friction
         friction = jax.tree.map(lambda _: shared, p)
     return jax.tree.map(lambda rate, pi: jnp.asarray(rate, pi.dtype), friction, p)
+
+
+def damped(
+    force: PyTree, friction: Friction | None, y: tuple[PyTree, PyTree]
+) -> PyTree:
+    r"""The force with friction, $F - \Gamma p$."""
+    if friction is None:
+        return force
+    q, p = y
+    return jax.tree.map(lambda f, g, pi: f - g * pi, force, rates(friction, q, p), p)
 
 
 def friction_flow(

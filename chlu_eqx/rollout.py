@@ -72,14 +72,14 @@ def rollout(
     **Returns:** the states, as `y0` with a leading axis of length
     `num_steps // save_every + 1`, the initial one first.
 
-    **Raises:** `ValueError` if `dt` is not positive, if `num_steps` is negative or not a
-    multiple of `save_every`, or if `y0` holds integers.
+    **Raises:** `ValueError` if `dt` is not positive, if `num_steps` is negative or not
+    a multiple of `save_every`, or if `y0` holds integers.
     """
     dt = positive("dt", dt)
     if save_every < 1 or num_steps < 0 or num_steps % save_every:
         raise ValueError(
-            "`num_steps` must be a non-negative multiple of `save_every`, which must be "
-            f"positive, got num_steps={num_steps} and save_every={save_every}."
+            "`num_steps` must be a non-negative multiple of a positive `save_every`, "
+            f"got num_steps={num_steps} and save_every={save_every}."
         )
     y0 = jax.tree.map(jnp.asarray, y0)
     for leaf in jax.tree.leaves(y0):

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, PyTree, Scalar
 
 from ._checks import nonnegative, phase_state
-from .friction import Friction, rates
-from .hamiltonian.hamiltonian import vector_field
+from .friction import damped, Friction
+from .hamiltonian import SeparableHamiltonian
 
 
 class HamiltonianTerm(diffrax.AbstractTerm):
@@ -73,14 +73,23 @@ class HamiltonianTerm(diffrax.AbstractTerm):
             friction = jax.tree.map(lambda x: nonnegative("friction", x), friction)
         self.friction = friction
 
-    def vf(self, t: ArrayLike, y: tuple[PyTree, PyTree], args: PyTree = None):
-        del t, args
+    def velocity(self, y: PyTree) -> PyTree:
+        r"""The velocity $\dot q = \partial_p H$ at `y = (q, p)`."""
         q, p = phase_state("y0", y)
-        dq, dp = vector_field(self.hamiltonian, q, p)
-        if self.friction is not None:
-            rate = rates(self.friction, q, p)
-            dp = jax.tree.map(lambda f, g, pi: f - g * pi, dp, rate, p)
-        return dq, dp
+        if isinstance(self.hamiltonian, SeparableHamiltonian):
+            return self.hamiltonian.velocity(p)
+        return jax.grad(self.hamiltonian, argnums=1)(q, p)
+
+    def force(self, y: PyTree) -> PyTree:
+        r"""The conservative force $-\partial_q H$ at `y = (q, p)`."""
+        q, p = phase_state("y0", y)
+        if isinstance(self.hamiltonian, SeparableHamiltonian):
+            return self.hamiltonian.force(q)
+        return jax.tree.map(jnp.negative, jax.grad(self.hamiltonian)(q, p))
+
+    def vf(self, t: ArrayLike, y: PyTree, args: PyTree) -> tuple[PyTree, PyTree]:
+        del t, args
+        return self.velocity(y), damped(self.force(y), self.friction, y)
 
     def contr(self, t0: ArrayLike, t1: ArrayLike, **kwargs) -> ArrayLike:
         del kwargs
@@ -120,7 +129,7 @@ class PartitionedTerm(diffrax.AbstractTerm):
         self.drift = drift
         self.kick = kick
 
-    def vf(self, t: ArrayLike, y: tuple[PyTree, PyTree], args: PyTree):
+    def vf(self, t: ArrayLike, y: PyTree, args: PyTree):
         q, p = phase_state("y0", y)
         return self.drift.vf(t, p, args), self.kick.vf(t, q, args)
 

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import chlu_eqx as cx
 import diffrax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+
+import chlu_eqx as cx
 
 
 # Every solver: one line here, and it is tested for all that it claims.

@@ -97,13 +97,3 @@ class NeuralHamiltonian(AbstractHamiltonian):
 
     def __call__(self, q: Float[Array, " dim"], p: Float[Array, " dim"]) -> Scalar:
         return self.mlp(jnp.concatenate([q, p]))
-
-
-def vector_field(
-    hamiltonian: Callable[[PyTree, PyTree], Scalar], q: PyTree, p: PyTree
-) -> tuple[PyTree, PyTree]:
-    r"""Hamilton's equations $(\dot q, \dot p) = (\partial_p H, -\partial_q H)$."""
-    if isinstance(hamiltonian, SeparableHamiltonian):
-        return hamiltonian.velocity(p), hamiltonian.force(q)
-    dH_dq, dH_dp = jax.grad(hamiltonian, argnums=(0, 1))(q, p)
-    return dH_dp, jax.tree.map(jnp.negative, dH_dq)

@@ -1,7 +1,7 @@
 """What every solver here needs from diffrax's protocol."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -25,57 +25,67 @@ def all_finite(y: PyTree) -> Bool[jax.Array, ""]:
     return jnp.all(jnp.stack(finite)) if finite else jnp.asarray(True)
 
 
-def split_friction(
-    term: diffrax.AbstractTerm,
-) -> tuple[diffrax.AbstractTerm, Friction | None]:
-    """The same term without its friction, and the friction.
-
-    diffeqsolve hands a solver its term wrapped, to let time run backward; the wrapper,
-    whose `vf` and `contr` know the direction, is kept.
-    """
-    if isinstance(term, HamiltonianTerm):
-        return HamiltonianTerm(term.hamiltonian), term.friction
+def innermost(term: diffrax.AbstractTerm) -> diffrax.AbstractTerm:
+    """The term that the user passed: diffeqsolve hands it on wrapped, to let time run
+    backward."""
     inner = getattr(term, "term", None)
-    if inner is None:
-        return term, None
-    inner, friction = split_friction(inner)
-    return eqx.tree_at(lambda t: t.term, term, inner), friction
+    return term if inner is None else innermost(inner)
+
+
+class Flows(NamedTuple):
+    """The pieces of a term that the exact flows are made of: the velocity and the
+    conservative force at `(t, y, args)`, and the friction."""
+
+    velocity: Callable[[ArrayLike, PyTree, PyTree], PyTree]
+    force: Callable[[ArrayLike, PyTree, PyTree], PyTree]
+    friction: Friction | None
+
+
+def flows(terms: diffrax.AbstractTerm) -> Flows:
+    term = innermost(terms)
+    if isinstance(term, HamiltonianTerm):
+        # Without time, there is nothing in the wrappers that these must know of.
+        return Flows(
+            lambda t, y, args: term.velocity(y),
+            lambda t, y, args: term.force(y),
+            term.friction,
+        )
+    # What is not used of either evaluation, the compiler drops.
+    return Flows(
+        lambda t, y, args: terms.vf(t, y, args)[0],
+        lambda t, y, args: terms.vf(t, y, args)[1],
+        None,
+    )
 
 
 def check_separable(
-    name: str, term: diffrax.AbstractTerm, t: ArrayLike, y: PyTree, args: PyTree
+    solver: str, terms: diffrax.AbstractTerm, t: ArrayLike, y: PyTree, args: PyTree
 ) -> None:
     """Refuse, at trace time, what an explicit kick-drift composition cannot step."""
     phase_state("y0", y)
-    innermost = term
-    while hasattr(innermost, "term"):
-        innermost = innermost.term
-    if isinstance(innermost, HamiltonianTerm):
-        hamiltonian = innermost.hamiltonian
-        if isinstance(hamiltonian, AbstractHamiltonian) and not isinstance(
-            hamiltonian, SeparableHamiltonian
+    term = innermost(terms)
+    if isinstance(term, HamiltonianTerm):
+        if isinstance(term.hamiltonian, AbstractHamiltonian) and not isinstance(
+            term.hamiltonian, SeparableHamiltonian
         ):
             raise ValueError(
-                f"`{name}` needs a separable energy T(p) + V(q): `hamiltonian` must be "
-                "a `SeparableHamiltonian` or a callable that is separable, got "
-                f"{type(hamiltonian).__name__}. Integrate a general energy with, for "
-                "example, `diffrax.Dopri8()`."
+                f"`{solver}` needs a separable energy T(p) + V(q): `hamiltonian` must "
+                "be a `SeparableHamiltonian` or a callable that is separable, got "
+                f"{type(term.hamiltonian).__name__}. Integrate a general energy with, "
+                "for example, `diffrax.Dopri8()`."
             )
-    if isinstance(innermost, diffrax.ODETerm):
-        # Before `ODETerm` itself looks at it, whose complaint would not speak of pairs.
-        returned = eqx.filter_eval_shape(innermost.vector_field, t, y, args)
-    else:
-        returned = eqx.filter_eval_shape(term.vf, t, y, args)
-    if jax.tree.structure(returned) != jax.tree.structure(y):
+        return
+    returned = jax.tree.structure(eqx.filter_eval_shape(terms.vf, t, y, args))
+    if returned != jax.tree.structure(y):
         raise ValueError(
-            f"`{name}` needs a vector field over `(q, p)`: it must return a pair "
-            "`(dq, dp)` with the structure of `y0`, got "
-            f"{jax.tree.structure(returned)} for {jax.tree.structure(y)}."
+            f"`{solver}` needs a vector field over `(q, p)`: it must return a pair "
+            f"`(dq, dp)` with the structure of `y0`, {jax.tree.structure(y)}, got "
+            f"{returned}."
         )
-    if jnp.shape(eqx.filter_eval_shape(term.contr, t, t)) != ():
+    if jnp.shape(eqx.filter_eval_shape(terms.contr, t, t)) != ():
         raise ValueError(
-            f"`{name}` solves ordinary differential equations: the control of `terms` "
-            "must be time, as that of `diffrax.ODETerm`."
+            f"`{solver}` solves ordinary differential equations: the control of "
+            "`terms` must be time, as that of `diffrax.ODETerm`."
         )
 
 

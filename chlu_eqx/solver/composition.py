@@ -7,20 +7,19 @@ from typing import Any, ClassVar, TypeAlias
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.lax as lax
 from diffrax import RESULTS
 from jaxtyping import ArrayLike, PyTree
 
-from ..friction import friction_flow, rates
+from ..friction import damped, friction_flow
 from .base import (
     all_finite,
     axpy,
     backsolve_step,
     check_separable,
+    flows,
     is_backsolve,
     NoErrorEstimate,
-    split_friction,
 )
 
 
@@ -62,7 +61,7 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
         if is_backsolve(terms, y0):
             return None
         check_separable(type(self).__name__, terms, t0, y0, args)
-        return self._force(terms, t0, y0, args) if self.kicks[-1] else None
+        return flows(terms).force(t0, y0, args) if self.kicks[-1] else None
 
     def step(
         self,
@@ -86,12 +85,13 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
             else:
                 force0 = lax.cond(
                     made_jump,
-                    lambda: self._force(terms, t0, y0, args),
+                    lambda: flows(terms).force(t0, y0, args),
                     lambda: solver_state,
                 )
             y1, force = self._compose(terms, t0, t1, y0, args, force0)
-            k0 = self._slope(terms, t0, t1, t0, y0, args, force0)
-            k1 = self._slope(terms, t0, t1, t1, y1, args, force)
+            h = terms.contr(t0, t1)
+            k0 = terms.prod(_slope(terms, t0, y0, args, force0), h)
+            k1 = terms.prod(_slope(terms, t1, y1, args, force), h)
         result = RESULTS.where(all_finite(y1), RESULTS.successful, RESULTS.nonfinite)
         dense_info = dict(y0=y0, y1=y1, k0=k0, k1=k1)
         return y1, NoErrorEstimate(), dense_info, force, result
@@ -100,12 +100,6 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
         self, terms: diffrax.AbstractTerm, t0: ArrayLike, y0: PyTree, args: PyTree
     ) -> PyTree:
         return terms.vf(t0, y0, args)
-
-    def _force(
-        self, terms: diffrax.AbstractTerm, t: ArrayLike, y: PyTree, args: PyTree
-    ) -> PyTree:
-        terms, _ = split_friction(terms)
-        return terms.vf(t, y, args)[1]
 
     def _compose(
         self,
@@ -117,7 +111,7 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
         force: PyTree | None,
     ) -> tuple[PyTree, PyTree | None]:
         """The state after one step, and the force there if the last kick found it."""
-        terms, friction = split_friction(terms)
+        flow = flows(terms)
         # Not the difference of the times: going backward it has the other sign.
         h = terms.contr(t0, t1)
 
@@ -125,19 +119,19 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
             return t0 if c == 0 else t1 if c == 1 else (1 - c) * t0 + c * t1
 
         before, after = self.frictions
-        q, p = friction_flow(friction, before * h, y0) if before else y0
+        q, p = friction_flow(flow.friction, before * h, y0) if before else y0
         kicked = drifted = 0.0
         for kick, drift in zip_longest(self.kicks, self.drifts, fillvalue=0.0):
             if kick:
                 if force is None:
-                    force = terms.vf(time(drifted), (q, p), args)[1]
+                    force = flow.force(time(drifted), (q, p), args)
                 p = axpy(kick * h, force, p)
                 kicked += kick
             if drift:
-                q = axpy(drift * h, terms.vf(time(kicked), (q, p), args)[0], q)
+                q = axpy(drift * h, flow.velocity(time(kicked), (q, p), args), q)
                 drifted += drift
                 force = None
-        y1 = friction_flow(friction, after * h, (q, p)) if after else (q, p)
+        y1 = friction_flow(flow.friction, after * h, (q, p)) if after else (q, p)
         return y1, force
 
     def _advance(
@@ -151,16 +145,19 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
         y1, _ = self._compose(terms, t0, t1, y0, args, None)
         return y1
 
-    def _slope(self, terms, t0, t1, t, y, args, force) -> PyTree:
-        """The time derivative at an end of the step, times the step. What is known of
-        it is not computed again; what nobody reads is dropped by the compiler."""
-        conservative, friction = split_friction(terms)
-        dq, dp = conservative.vf(t, y, args)
-        dp = dp if force is None else force
-        if friction is not None:
-            q, p = y
-            dp = jax.tree.map(lambda f, g, pi: f - g * pi, dp, rates(friction, q, p), p)
-        return conservative.prod((dq, dp), conservative.contr(t0, t1))
+
+def _slope(
+    terms: diffrax.AbstractTerm,
+    t: ArrayLike,
+    y: PyTree,
+    args: PyTree,
+    force: PyTree | None,
+) -> PyTree:
+    """The time derivative of the state. A force that is known is not found again; what
+    nobody reads of the rest is dropped by the compiler."""
+    flow = flows(terms)
+    force = flow.force(t, y, args) if force is None else force
+    return flow.velocity(t, y, args), damped(force, flow.friction, y)
 
 
 @diffrax.citation_rules.append
@@ -168,7 +165,5 @@ def _cite_composition(solver: Any) -> str | None:
     if not isinstance(solver, AbstractComposition):
         return None
     [reference] = re.findall(r"```bibtex([^`]*)```", type(solver).__doc__ or "")
-    return (
-        f"% You are using the solver `chlu_eqx.{type(solver).__name__}`, described in:\n"
-        + inspect.cleandoc(reference)
-    )
+    name = f"chlu_eqx.{type(solver).__name__}"
+    return f"% You are using the solver `{name}`:\n" + inspect.cleandoc(reference)

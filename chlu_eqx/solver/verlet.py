@@ -5,8 +5,7 @@ from typing import ClassVar
 import diffrax
 from jaxtyping import PyTree
 
-from ..friction import Friction
-from .base import split_friction
+from .base import flows
 from .composition import AbstractComposition
 
 
@@ -159,5 +158,4 @@ class KickDriftKickDamp(AbstractComposition):
     frictions: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        _, friction = split_friction(terms)
-        return 2 if friction is None else 1
+        return 2 if flows(terms).friction is None else 1

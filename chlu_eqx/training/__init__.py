@@ -1,6 +1,6 @@
 from .trajectory import (
-    fit_trajectories as fit_trajectories,
     Fit as Fit,
+    fit_trajectories as fit_trajectories,
     Progress as Progress,
     trajectory_mse as trajectory_mse,
 )

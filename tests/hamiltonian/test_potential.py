@@ -1,9 +1,11 @@
-import chlu_eqx as cx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+
+import chlu_eqx as cx
 
 
 def test_sum_is_the_sum():
@@ -37,7 +39,7 @@ def test_conv_potential(shape):
     """A scalar energy of a flattened image with a force everywhere; its gradient
     agrees with central differences."""
     size = int(np.prod(shape))
-    potential = cx.ConvPotential(shape, features=(4, 8), key=jr.key(0))
+    potential = eqx.filter_jit(cx.ConvPotential(shape, features=(4, 8), key=jr.key(0)))
     q, direction = jr.normal(jr.key(1), (2, size))
     assert potential(q).shape == ()
     force = jax.grad(potential)(q)

@@ -60,7 +60,7 @@ def rollout(
 
     - `terms`: a [`chlu_eqx.HamiltonianTerm`][], or any other diffrax term whose control
         is time.
-    - `solver`: any diffrax solver.
+    - `solver`: any one-step diffrax solver, that is, any but `LeapfrogMidpoint`.
     - `y0`: the initial state, a pytree of floating-point arrays, unbatched; use
         `jax.vmap` for batches.
     - `dt`: the length of a step, positive. May be traced and differentiated.
@@ -72,9 +72,15 @@ def rollout(
     **Returns:** the states, as `y0` with a leading axis of length
     `num_steps // save_every + 1`, the initial one first.
 
-    **Raises:** `ValueError` if `dt` is not positive, if `num_steps` is negative or not
-    a multiple of `save_every`, or if `y0` holds integers.
+    **Raises:** `ValueError` if the solver is not one-step, `dt` is not positive,
+    `num_steps` is negative or not a multiple of `save_every`, or `y0` holds integers.
     """
+    if isinstance(solver, diffrax.LeapfrogMidpoint):
+        # It remembers the time of the step before, where here every step starts at 0.
+        raise ValueError(
+            "`solver` must be a one-step method, got `LeapfrogMidpoint()`; use "
+            "`diffrax.diffeqsolve` with it, or `chlu_eqx.CHLUSolver()` here."
+        )
     dt = positive("dt", dt)
     if save_every < 1 or num_steps < 0 or num_steps % save_every:
         raise ValueError(

@@ -1,0 +1,25 @@
+"""`python -m benchmarks` lists the tasks; `python -m benchmarks TASK --help` tells what
+one does."""
+
+import sys
+
+import tyro
+
+from . import lemniscate, report, speed
+
+
+TASKS = {"lemniscate": lemniscate.main, "speed": speed.main, "report": report.main}
+
+
+def main() -> None:
+    arguments = sys.argv[1:] or ["--help"]
+    tyro.extras.subcommand_cli_from_dict(
+        TASKS,
+        prog="python -m benchmarks",
+        description="The papers' tasks, and what the code costs.",
+        args=arguments,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -107,7 +107,9 @@ def test_abstract_or_final(cls):
     """A class is abstract, and named so, or nobody inherits from it; and no concrete
     method of ours is overridden."""
     abstract = cls.__name__.startswith("Abstract")
-    assert abstract or not cls.__subclasses__()
+    # Old equinox makes a twin of every class, of the same name.
+    children = [c for c in cls.__subclasses__() if c.__qualname__ != cls.__qualname__]
+    assert abstract or not children
     for base in cls.__mro__[1:]:
         if not base.__module__.startswith("chlu_eqx"):
             continue
@@ -115,7 +117,7 @@ def test_abstract_or_final(cls):
             concrete = inspect.isfunction(member) and not getattr(
                 member, "__isabstractmethod__", False
             )
-            if concrete and not name.startswith("__init"):
+            if concrete and (name == "__call__" or not name.startswith("__")):
                 assert name not in vars(cls), f"{cls.__name__} overrides {name}"
 
 

@@ -39,7 +39,7 @@ def test_trajectory_is_that_of_diffeqsolve():
     y0 = random_state(1, 2)
     q, p = unit(y0, 40, save_every=4)
     assert q.shape == p.shape == (11, 2)
-    ts = 0.05 * jnp.arange(0, 41, 4)
+    ts = jnp.linspace(0.0, 2.0, 11)
     np.testing.assert_allclose(unit.solve(y0, ts).ys, (q, p), atol=1e-13)
 
 
@@ -97,7 +97,7 @@ def test_gradients_reach_everything():
 
     for leaf in jax.tree.leaves(grads(unit)):
         # The last bias shifts all energies alike.
-        assert np.isfinite(leaf).all() and (np.abs(leaf).max() > 0 or leaf.shape == ())
+        assert np.isfinite(leaf).all() and (np.abs(leaf).max() > 0 or leaf.size == 1)
 
 
 def test_serialisation(tmp_path):

@@ -26,8 +26,9 @@ FRICTIONS = {
     "none": None,
     "scalar": 0.4,
     "each": np.array([0.1, 0.7, 0.0]),
-    "position": lambda q, p: 0.2 + jnp.sum(q**2),
-    "momentum": lambda q, p: 0.2 + jnp.sum(p**2),
+    # Bounded: going backward, friction magnifies rounding by e^(Γt).
+    "position": lambda q, p: 0.2 + jax.nn.sigmoid(jnp.sum(q)),
+    "momentum": lambda q, p: 0.2 + jax.nn.sigmoid(jnp.sum(p)),
 }
 
 

@@ -27,7 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 from scipy.interpolate import CubicSpline
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 import chlu_eqx as cx
 from chlu_eqx.training import fit_trajectories, Progress
@@ -89,8 +89,8 @@ def distances(q: np.ndarray) -> tuple[float | None, float | None]:
     curve = np.asarray(lemniscate.curve(jnp.linspace(0, lemniscate.PERIOD, 20_001)))
     n = np.arange(len(q))
     fine = CubicSpline(n, q)(np.linspace(0, n[-1], 100 * n[-1] + 1))
-    to_curve, _ = cKDTree(curve).query(fine, workers=-1)
-    to_fine, _ = cKDTree(fine).query(curve, workers=-1)
+    to_curve, _ = KDTree(curve).query(fine, workers=-1)
+    to_fine, _ = KDTree(fine).query(curve, workers=-1)
     return float(to_curve.mean()), float(to_fine.mean())
 
 
@@ -123,7 +123,9 @@ def evaluate(model: Callable) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, 
     metrics[f"rmse_{CYCLES[0]}"] = _finite(error.mean() ** 0.5)
     if isinstance(model, cx.nn.CHLU):
         energy = eqx.filter_jit(eqx.filter_vmap(model.hamiltonian))(*trajectory)
-        metrics["learned_energy_error"] = _finite(jnp.abs(energy - energy[0]).max())
+        metrics["learned_energy_error"] = _finite(
+            float(jnp.abs(energy - energy[0]).max())
+        )
     return (q, p), metrics
 
 

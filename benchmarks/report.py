@@ -1,1 +1,55 @@
-def main() -> None: ...
+"""Fill the tables of README and docs from the committed results files."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import lemniscate, speed
+from .record import RESULTS
+
+
+ROOT = Path(__file__).parent.parent
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "benchmarks.md",
+    ROOT / "docs" / "precision.md",
+)
+TABLES: dict[str, Callable[[dict[str, Any]], list[list[str]]]] = {
+    "lemniscate": lambda metrics: lemniscate.table(metrics["summary"]),
+    "speed": lambda metrics: speed.table(metrics["found"]),
+}
+
+
+def _block(task: str) -> str:
+    metrics = json.loads((RESULTS / task / "cpu.json").read_text(encoding="utf-8"))
+    head, *lines = TABLES[task](metrics)
+    rows = [head, ["---"] * len(head), *lines]
+    where = metrics["environment"]
+    versions = ", ".join(
+        f"{name} {where['packages'][name]}" for name in ("jax", "equinox", "diffrax")
+    )
+    return "\n".join(
+        [
+            *("| " + " | ".join(row) + " |" for row in rows),
+            "",
+            f"`{metrics['command']}`, {where['cores']} cores, {versions}.",
+        ]
+    )
+
+
+def render(text: str) -> str:
+    """The same text with every marked block made anew."""
+
+    def fill(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{_block(match[2])}\n{match[3]}"
+
+    pattern = r"(<!-- results: (\w+) -->)\n.*?(<!-- end of results -->)"
+    return re.sub(pattern, fill, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Fill the tables of README and docs from the committed results files."""
+    for page in PAGES:
+        page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")

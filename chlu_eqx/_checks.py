@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import ArrayLike, PyTree
 
 
@@ -14,7 +15,7 @@ def _require(
     name: str, value: ArrayLike, holds: Callable[[Any], Any], requirement: str
 ) -> Any:
     message = f"`{name}` must be {requirement}"
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         # Only the run can know; the check rides on the value returned.
         ok = holds(value) & jnp.isfinite(value)
         return eqx.error_if(value, ~ok, message + ".")

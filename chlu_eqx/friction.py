@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PyTree
 
 from ._checks import in_unit_interval, positive
+from ._types import RealScalarLike
 
 
 Friction = PyTree[ArrayLike] | Callable[[PyTree, PyTree], PyTree]
@@ -56,7 +57,7 @@ def damped(
 
 
 def friction_flow(
-    friction: Friction | None, h: ArrayLike, y: tuple[PyTree, PyTree]
+    friction: Friction | None, h: RealScalarLike, y: tuple[PyTree, PyTree]
 ) -> tuple[PyTree, PyTree]:
     r"""The flow of $\dot p = -\Gamma p$ for a time `h`, which may be negative:
 

@@ -6,9 +6,10 @@ import diffrax
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import ArrayLike, PyTree
+from jaxtyping import PyTree
 
 from ._checks import positive
+from ._types import RealScalarLike
 
 
 class _StepTerm(diffrax.AbstractTerm):
@@ -16,13 +17,13 @@ class _StepTerm(diffrax.AbstractTerm):
     to `start + dt`. The length of a step is then exactly `dt`, however late it is."""
 
     term: diffrax.AbstractTerm
-    start: ArrayLike
-    dt: ArrayLike
+    start: RealScalarLike
+    dt: RealScalarLike
 
-    def vf(self, t: ArrayLike, y: PyTree, args: PyTree) -> PyTree:
+    def vf(self, t: RealScalarLike, y: PyTree, args: PyTree) -> PyTree:
         return self.term.vf(self.start + t * self.dt, y, args)
 
-    def contr(self, t0: ArrayLike, t1: ArrayLike, **kwargs) -> PyTree:
+    def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs) -> RealScalarLike:
         # Of a term whose control is time, as every ordinary differential equation's is.
         return self.dt * (t1 - t0)
 
@@ -35,10 +36,10 @@ def rollout(
     solver: diffrax.AbstractSolver,
     y0: PyTree,
     *,
-    dt: ArrayLike,
+    dt: RealScalarLike,
     num_steps: int,
     save_every: int = 1,
-    t0: ArrayLike = 0.0,
+    t0: RealScalarLike = 0.0,
     args: Any = None,
 ) -> PyTree:
     """The trajectory of an ordinary differential equation on a fixed grid.

@@ -6,9 +6,10 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import ArrayLike, PyTree, Scalar
+from jaxtyping import PyTree, Scalar
 
 from ._checks import nonnegative, phase_state
+from ._types import RealScalarLike
 from .friction import damped, Friction
 from .hamiltonian import SeparableHamiltonian
 
@@ -87,15 +88,15 @@ class HamiltonianTerm(diffrax.AbstractTerm):
             return self.hamiltonian.force(q)
         return jax.tree.map(jnp.negative, jax.grad(self.hamiltonian)(q, p))
 
-    def vf(self, t: ArrayLike, y: PyTree, args: PyTree) -> tuple[PyTree, PyTree]:
+    def vf(self, t: RealScalarLike, y: PyTree, args: PyTree) -> tuple[PyTree, PyTree]:
         del t, args
         return self.velocity(y), damped(self.force(y), self.friction, y)
 
-    def contr(self, t0: ArrayLike, t1: ArrayLike, **kwargs) -> ArrayLike:
+    def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs) -> RealScalarLike:
         del kwargs
         return t1 - t0
 
-    def prod(self, vf: PyTree, control: ArrayLike) -> PyTree:
+    def prod(self, vf: PyTree, control: RealScalarLike) -> PyTree:
         return jax.tree.map(lambda x: jnp.asarray(control, x.dtype) * x, vf)
 
 
@@ -129,13 +130,13 @@ class PartitionedTerm(diffrax.AbstractTerm):
         self.drift = drift
         self.kick = kick
 
-    def vf(self, t: ArrayLike, y: PyTree, args: PyTree):
+    def vf(self, t: RealScalarLike, y: PyTree, args: PyTree):
         q, p = phase_state("y0", y)
         return self.drift.vf(t, p, args), self.kick.vf(t, q, args)
 
-    def contr(self, t0: ArrayLike, t1: ArrayLike, **kwargs) -> ArrayLike:
+    def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs) -> RealScalarLike:
         return self.drift.contr(t0, t1, **kwargs)
 
-    def prod(self, vf: PyTree, control: ArrayLike) -> PyTree:
+    def prod(self, vf: PyTree, control: RealScalarLike) -> PyTree:
         dq, dp = vf
         return self.drift.prod(dq, control), self.kick.prod(dp, control)

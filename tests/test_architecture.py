@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # The floors of the house, lowest first. A module imports from its own folder or from
 # lower floors only.
 FLOORS = [
-    ["_checks"],
+    ["_checks", "_types"],
     ["hamiltonian", "friction"],
     ["term"],
     ["solver"],

@@ -6,9 +6,10 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from .._checks import positive
+from .._types import RealScalarLike
 from ..friction import Friction
 from ..hamiltonian import (
     Confinement,
@@ -56,13 +57,13 @@ class CHLU(eqx.Module):
     hamiltonian: SeparableHamiltonian
     friction: Any
     solver: diffrax.AbstractSolver
-    dt: ArrayLike
+    dt: RealScalarLike
 
     def __init__(
         self,
         dim: int,
         *,
-        dt: ArrayLike = 0.05,
+        dt: RealScalarLike = 0.05,
         kinetic: Callable[[Array], Scalar] | None = None,
         potential: Callable[[Array], Scalar] | None = None,
         friction: Friction | None = None,

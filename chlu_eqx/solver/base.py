@@ -7,20 +7,21 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import ArrayLike, Bool, PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from .._checks import phase_state
+from .._types import RealScalarLike
 from ..friction import Friction
 from ..hamiltonian import AbstractHamiltonian, SeparableHamiltonian
 from ..term import HamiltonianTerm
 
 
-def axpy(a: ArrayLike, x: PyTree, y: PyTree) -> PyTree:
+def axpy(a: RealScalarLike, x: PyTree, y: PyTree) -> PyTree:
     """`a x + y`, leaf by leaf, in the dtype of `y`."""
     return jax.tree.map(lambda xi, yi: jnp.asarray(a, yi.dtype) * xi + yi, x, y)
 
 
-def all_finite(y: PyTree) -> Bool[jax.Array, ""]:
+def all_finite(y: PyTree) -> Bool[Array, ""]:
     finite = [jnp.all(jnp.isfinite(yi)) for yi in jax.tree.leaves(y)]
     return jnp.all(jnp.stack(finite)) if finite else jnp.asarray(True)
 
@@ -36,8 +37,8 @@ class Flows(NamedTuple):
     """The pieces of a term that the exact flows are made of: the velocity and the
     conservative force at `(t, y, args)`, and the friction."""
 
-    velocity: Callable[[ArrayLike, PyTree, PyTree], PyTree]
-    force: Callable[[ArrayLike, PyTree, PyTree], PyTree]
+    velocity: Callable[[RealScalarLike, PyTree, PyTree], PyTree]
+    force: Callable[[RealScalarLike, PyTree, PyTree], PyTree]
     friction: Friction | None
 
 
@@ -59,7 +60,7 @@ def flows(terms: diffrax.AbstractTerm) -> Flows:
 
 
 def check_separable(
-    solver: str, terms: diffrax.AbstractTerm, t: ArrayLike, y: PyTree, args: PyTree
+    solver: str, terms: diffrax.AbstractTerm, t: RealScalarLike, y: PyTree, args: PyTree
 ) -> None:
     """Refuse, at trace time, what an explicit kick-drift composition cannot step."""
     phase_state("y0", y)
@@ -111,8 +112,8 @@ def is_backsolve(term: diffrax.AbstractTerm, y: PyTree) -> bool:
 def backsolve_step(
     step: Callable[..., Any],
     term: Any,
-    t0: ArrayLike,
-    t1: ArrayLike,
+    t0: RealScalarLike,
+    t1: RealScalarLike,
     y0: tuple[PyTree, PyTree, PyTree, PyTree],
     args: PyTree,
 ) -> tuple[PyTree, PyTree, PyTree, PyTree]:

@@ -3,14 +3,14 @@
 import inspect
 import re
 from itertools import zip_longest
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TYPE_CHECKING, TypeAlias
 
 import diffrax
-import equinox as eqx
 import jax.lax as lax
 from diffrax import RESULTS
-from jaxtyping import ArrayLike, PyTree
+from jaxtyping import PyTree
 
+from .._types import RealScalarLike
 from ..friction import damped, friction_flow
 from .base import (
     all_finite,
@@ -22,6 +22,11 @@ from .base import (
     NoErrorEstimate,
 )
 
+
+if TYPE_CHECKING:
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
 
 # The force where the step ended, if the composition ends with a kick.
 _SolverState: TypeAlias = PyTree | None
@@ -41,10 +46,10 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
     kicks for the velocity.
     """
 
-    kicks: eqx.AbstractClassVar[tuple[float, ...]]
-    drifts: eqx.AbstractClassVar[tuple[float, ...]]
+    kicks: AbstractClassVar[tuple[float, ...]]
+    drifts: AbstractClassVar[tuple[float, ...]]
     # Parts of the step's friction taken before and after.
-    frictions: eqx.AbstractClassVar[tuple[float, float]]
+    frictions: AbstractClassVar[tuple[float, float]]
 
     term_structure: ClassVar = diffrax.AbstractTerm
     interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation
@@ -52,8 +57,8 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
     def init(
         self,
         terms: diffrax.AbstractTerm,
-        t0: ArrayLike,
-        t1: ArrayLike,
+        t0: RealScalarLike,
+        t1: RealScalarLike,
         y0: PyTree,
         args: PyTree,
     ) -> _SolverState:
@@ -66,8 +71,8 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
     def step(
         self,
         terms: diffrax.AbstractTerm,
-        t0: ArrayLike,
-        t1: ArrayLike,
+        t0: RealScalarLike,
+        t1: RealScalarLike,
         y0: PyTree,
         args: PyTree,
         solver_state: _SolverState,
@@ -92,20 +97,24 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
             h = terms.contr(t0, t1)
             k0 = terms.prod(_slope(terms, t0, y0, args, force0), h)
             k1 = terms.prod(_slope(terms, t1, y1, args, force), h)
-        result = RESULTS.where(all_finite(y1), RESULTS.successful, RESULTS.nonfinite)
+        result = RESULTS.where(
+            all_finite(y1),
+            RESULTS.successful,
+            RESULTS.nonfinite,  # pyright: ignore[reportArgumentType]
+        )
         dense_info = dict(y0=y0, y1=y1, k0=k0, k1=k1)
         return y1, NoErrorEstimate(), dense_info, force, result
 
     def func(
-        self, terms: diffrax.AbstractTerm, t0: ArrayLike, y0: PyTree, args: PyTree
+        self, terms: diffrax.AbstractTerm, t0: RealScalarLike, y0: PyTree, args: PyTree
     ) -> PyTree:
         return terms.vf(t0, y0, args)
 
     def _compose(
         self,
         terms: diffrax.AbstractTerm,
-        t0: ArrayLike,
-        t1: ArrayLike,
+        t0: RealScalarLike,
+        t1: RealScalarLike,
         y0: PyTree,
         args: PyTree,
         force: PyTree | None,
@@ -115,7 +124,7 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
         # Not the difference of the times: going backward it has the other sign.
         h = terms.contr(t0, t1)
 
-        def time(c: float) -> ArrayLike:
+        def time(c: float) -> RealScalarLike:
             return t0 if c == 0 else t1 if c == 1 else (1 - c) * t0 + c * t1
 
         before, after = self.frictions
@@ -137,8 +146,8 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
     def _advance(
         self,
         terms: diffrax.AbstractTerm,
-        t0: ArrayLike,
-        t1: ArrayLike,
+        t0: RealScalarLike,
+        t1: RealScalarLike,
         y0: PyTree,
         args: PyTree,
     ) -> PyTree:
@@ -148,7 +157,7 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
 
 def _slope(
     terms: diffrax.AbstractTerm,
-    t: ArrayLike,
+    t: RealScalarLike,
     y: PyTree,
     args: PyTree,
     force: PyTree | None,

@@ -13,13 +13,13 @@ class CHLUSolver(AbstractComposition):
     r"""Velocity Verlet, kick-drift-kick, with exact linear friction: the map of the
     Causal Hamiltonian Learning Unit, made symmetric.
 
-    $$\begin{aligned}
-    p &\leftarrow e^{-\Gamma h/2}\, p && \text{friction} \\
-    p &\leftarrow p - \tfrac h2 \nabla V(q) && \text{kick} \\
-    q &\leftarrow q + h\, \nabla T(p) && \text{drift} \\
-    p &\leftarrow p - \tfrac h2 \nabla V(q) && \text{kick} \\
-    p &\leftarrow e^{-\Gamma h/2}\, p && \text{friction}
-    \end{aligned}$$
+    $$\begin{array}{ll}
+    p \leftarrow e^{-\Gamma h/2}\, p & \text{friction} \\
+    p \leftarrow p - \tfrac h2 \nabla V(q) & \text{kick} \\
+    q \leftarrow q + h\, \nabla T(p) & \text{drift} \\
+    p \leftarrow p - \tfrac h2 \nabla V(q) & \text{kick} \\
+    p \leftarrow e^{-\Gamma h/2}\, p & \text{friction}
+    \end{array}$$
 
     Order 2, with friction too, and time-symmetric: a step of $-h$ undoes a step of $h$.
     Without friction it is symplectic; with a constant scalar rate it is conformally
@@ -60,13 +60,13 @@ class CHLUSolver(AbstractComposition):
 class DriftKickDrift(AbstractComposition):
     r"""Position Verlet, drift-kick-drift, with exact linear friction.
 
-    $$\begin{aligned}
-    p &\leftarrow e^{-\Gamma h/2}\, p, &
-    q &\leftarrow q + \tfrac h2 \nabla T(p), \\
-    p &\leftarrow p - h \nabla V(q), \\
-    q &\leftarrow q + \tfrac h2 \nabla T(p), &
-    p &\leftarrow e^{-\Gamma h/2}\, p.
-    \end{aligned}$$
+    $$\begin{array}{ll}
+    p \leftarrow e^{-\Gamma h/2}\, p & \text{friction} \\
+    q \leftarrow q + \tfrac h2 \nabla T(p) & \text{drift} \\
+    p \leftarrow p - h\, \nabla V(q) & \text{kick} \\
+    q \leftarrow q + \tfrac h2 \nabla T(p) & \text{drift} \\
+    p \leftarrow e^{-\Gamma h/2}\, p & \text{friction}
+    \end{array}$$
 
     Order 2, time-symmetric and (conformally) symplectic, as
     [`chlu_eqx.CHLUSolver`][]. One force evaluation per step, at the midpoint; dense and
@@ -128,12 +128,12 @@ class SymplecticEuler(AbstractComposition):
 class KickDriftKickDamp(AbstractComposition):
     r"""The CHLU paper's map: velocity Verlet, then friction.
 
-    $$\begin{aligned}
-    p_{n+1/2} &= p_n - \tfrac h2 \nabla V(q_n), &
-    q_{n+1} &= q_n + h\,\nabla T(p_{n+1/2}), \\
-    p^* &= p_{n+1/2} - \tfrac h2 \nabla V(q_{n+1}), &
-    p_{n+1} &= e^{-\Gamma h} p^*.
-    \end{aligned}$$
+    $$\begin{array}{ll}
+    p_{n+1/2} = p_n - \tfrac h2 \nabla V(q_n) & \text{kick} \\
+    q_{n+1} = q_n + h\,\nabla T(p_{n+1/2}) & \text{drift} \\
+    p^* = p_{n+1/2} - \tfrac h2 \nabla V(q_{n+1}) & \text{kick} \\
+    p_{n+1} = e^{-\Gamma h} p^* & \text{friction}
+    \end{array}$$
 
     With $\Gamma$ = [`chlu_eqx.friction_rate`][]`(gamma, h)` the last line is
     $(1 - \gamma)\, p^*$. Without friction this is [`chlu_eqx.CHLUSolver`][]; with it,

@@ -194,5 +194,5 @@ def _descend(
 
 
 @eqx.filter_jit
-def _validate(model: Model, trajectories: PyTree, loss: Callable) -> Scalar:
+def _validate(model: Callable, trajectories: PyTree, loss: Callable) -> Scalar:
     return jnp.mean(jax.vmap(lambda trajectory: loss(model, trajectory))(trajectories))

@@ -419,3 +419,35 @@ def test_bad_vector_fields():
     sde = diffrax.ControlTerm(lambda t, y, args: (y[1][:, None], y[0][:, None]), noise)
     with pytest.raises(ValueError, match="the control of `terms` must be time"):
         cx.CHLUSolver().init(sde, 0.0, 0.1, PENDULUM_STATE, None)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@each_solver
+def test_one_force_per_step(name, dense):
+    """Counted as they run: one, and one at the start; position Verlet, whose force is
+    not at the ends of the step, needs those two for dense output."""
+    calls = []
+
+    def count(q):
+        calls.append(1)
+        return -q
+
+    def field(t, y, args):
+        q, p = y
+        return p, jax.pure_callback(count, jax.ShapeDtypeStruct((1,), q.dtype), q)
+
+    n = 20
+    term, between = diffrax.ODETerm(field), diffrax.SaveAt(ts=jnp.array([0.33]))
+    saveat = between if dense else diffrax.SaveAt(t1=True)
+    solve(
+        diffrax.ODETerm(field),
+        SOLVERS[name],
+        PENDULUM_STATE,
+        0.0,
+        1.0,
+        n,
+        saveat=saveat,
+    )
+    jax.effects_barrier()
+    most = 3 * n if dense and name == "DriftKickDrift" else n + 1
+    assert n <= len(calls) <= most

@@ -85,6 +85,27 @@ def test_plain_ode_term_is_the_same_equation():
         np.testing.assert_allclose(ours.ys, plain.ys, rtol=1e-13)
 
 
+class Doubled(diffrax.AbstractTerm):
+    """A wrapper of a user's own, which changes the equation."""
+
+    term: diffrax.AbstractTerm
+
+    def vf(self, t, y, args):
+        return jax.tree.map(lambda x: 2 * x, self.term.vf(t, y, args))
+
+    def contr(self, t0, t1, **kwargs):
+        return self.term.contr(t0, t1, **kwargs)
+
+    def prod(self, vf, control):
+        return self.term.prod(vf, control)
+
+
+def test_wrapped_terms_keep_their_meaning():
+    slow = solve(pendulum(), cx.CHLUSolver(), PENDULUM_STATE, 0.0, 2.0, 20)
+    fast = solve(Doubled(pendulum()), cx.CHLUSolver(), PENDULUM_STATE, 0.0, 1.0, 20)
+    np.testing.assert_allclose(fast.ys, slow.ys, rtol=1e-12)
+
+
 def test_array_friction_is_learnable_and_a_number_is_not():
     assert len(jax.tree.leaves(pendulum(jnp.array(0.1)))) > len(
         jax.tree.leaves(pendulum(None))

@@ -26,11 +26,11 @@ def all_finite(y: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack(finite)) if finite else jnp.asarray(True)
 
 
-def innermost(term: diffrax.AbstractTerm) -> diffrax.AbstractTerm:
+def innermost(term: Any) -> diffrax.AbstractTerm:
     """The term that the user passed: diffeqsolve hands it on wrapped, to let time run
-    backward."""
-    inner = getattr(term, "term", None)
-    return term if inner is None else innermost(inner)
+    backward. Wrappers of the user's own are kept: they may change the equation."""
+    ours = type(term).__module__.split(".")[0] in ("diffrax", "chlu_eqx")
+    return innermost(term.term) if ours and hasattr(term, "term") else term
 
 
 class Flows(NamedTuple):

@@ -439,15 +439,7 @@ def test_one_force_per_step(name, dense):
     n = 20
     term, between = diffrax.ODETerm(field), diffrax.SaveAt(ts=jnp.array([0.33]))
     saveat = between if dense else diffrax.SaveAt(t1=True)
-    solve(
-        diffrax.ODETerm(field),
-        SOLVERS[name],
-        PENDULUM_STATE,
-        0.0,
-        1.0,
-        n,
-        saveat=saveat,
-    )
+    solve(term, SOLVERS[name], PENDULUM_STATE, 0.0, 1.0, n, saveat=saveat)
     jax.effects_barrier()
     most = 3 * n if dense and name == "DriftKickDrift" else n + 1
     assert n <= len(calls) <= most

@@ -110,7 +110,7 @@ def is_backsolve(term: diffrax.AbstractTerm, y: PyTree) -> bool:
 
 
 def backsolve_step(
-    step: Callable[..., Any],
+    compose: Callable[..., tuple[PyTree, Any]],
     term: Any,
     t0: RealScalarLike,
     t1: RealScalarLike,
@@ -131,12 +131,13 @@ def backsolve_step(
     def with_inner(inner: Any) -> Any:
         return eqx.tree_at(lambda t: t.term, term, inner)
 
-    y1 = step(with_inner(adjoint_term.term), t0, t1, y, args)
+    y1, _ = compose(with_inner(adjoint_term.term), t0, t1, y, args)
     diff, nondiff = eqx.partition((args, adjoint_term.term), eqx.is_inexact_array)
 
     def undo(y: PyTree, diff: PyTree) -> PyTree:
         args, inner = eqx.combine(diff, nondiff)
-        return step(with_inner(inner), t1, t0, y, args)
+        y, _ = compose(with_inner(inner), t1, t0, y, args)
+        return y
 
     _, pull_back = jax.vjp(undo, y1, diff)
     a_y, (d_args, d_term) = pull_back(a_y)

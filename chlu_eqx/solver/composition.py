@@ -79,7 +79,7 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
         made_jump: Any,
     ) -> tuple[PyTree, Any, dict[str, PyTree], _SolverState, RESULTS]:
         if is_backsolve(terms, y0):
-            y1 = backsolve_step(self._advance, terms, t0, t1, y0, args)
+            y1 = backsolve_step(self._compose, terms, t0, t1, y0, args)
             chord = axpy(-1, y0, y1)
             force, k0, k1 = None, chord, chord
         else:
@@ -117,7 +117,7 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
         t1: RealScalarLike,
         y0: PyTree,
         args: PyTree,
-        force: PyTree | None,
+        force: PyTree | None = None,
     ) -> tuple[PyTree, PyTree | None]:
         """The state after one step, and the force there if the last kick found it."""
         flow = flows(terms)
@@ -142,17 +142,6 @@ class AbstractComposition(diffrax.AbstractSolver[_SolverState]):
                 force = None
         y1 = friction_flow(flow.friction, after * h, (q, p)) if after else (q, p)
         return y1, force
-
-    def _advance(
-        self,
-        terms: diffrax.AbstractTerm,
-        t0: RealScalarLike,
-        t1: RealScalarLike,
-        y0: PyTree,
-        args: PyTree,
-    ) -> PyTree:
-        y1, _ = self._compose(terms, t0, t1, y0, args, None)
-        return y1
 
 
 def _slope(

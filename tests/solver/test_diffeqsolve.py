@@ -331,6 +331,40 @@ def test_backsolve_adjoint_of_a_time_dependent_field():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), *grads)
 
 
+class Well(eqx.Module):
+    """½ |q - bottom|²."""
+
+    bottom: jax.Array
+
+    def __call__(self, q):
+        return jnp.sum((q - self.bottom) ** 2) / 2
+
+
+@pytest.mark.parametrize("name", ["CHLUSolver", "DriftKickDrift"])
+def test_implicit_adjoint_at_a_steady_state(name):
+    """Friction settles at the bottom of a well: it moves with the well."""
+
+    def settled(bottom):
+        energy = cx.SeparableHamiltonian(cx.NewtonianKinetic(1), Well(bottom))
+        at_rest = diffrax.steady_state_event(1e-9, 1e-9, optx.max_norm)
+        sol = diffrax.diffeqsolve(
+            cx.HamiltonianTerm(energy, 1.0),
+            SOLVERS[name],
+            0.0,
+            jnp.inf,
+            0.1,
+            PENDULUM_STATE,
+            adjoint=diffrax.ImplicitAdjoint(),
+            event=diffrax.Event(at_rest),
+            max_steps=None,
+        )
+        assert sol.ys is not None
+        return sol.ys[0][0, 0]
+
+    value, slope = jax.value_and_grad(settled)(jnp.array(2.0))
+    np.testing.assert_allclose([value, slope], [2.0, 1.0], atol=1e-7)
+
+
 @each_solver
 def test_citation(name, capsys):
     diffrax.citation(solver=SOLVERS[name])

@@ -10,7 +10,7 @@ import jax.random as jr
 import chlu_eqx as cx
 
 
-# Every solver: one line here, and it is tested for all that it claims.
+# Every solver: a line here and one for what it claims, and it is tested for it.
 SOLVERS = {
     "CHLUSolver": cx.CHLUSolver(),
     "DriftKickDrift": cx.DriftKickDrift(),
@@ -19,7 +19,7 @@ SOLVERS = {
 }
 # Those that a step of -h undoes, with friction too.
 SYMMETRIC = ("CHLUSolver", "DriftKickDrift")
-# Those of one force evaluation per step, kick-drift-kick.
+# The order that each claims, without and with friction.
 ORDER = {
     "CHLUSolver": 2,
     "DriftKickDrift": 2,

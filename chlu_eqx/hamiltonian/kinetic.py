@@ -39,6 +39,11 @@ class _Positive(eqx.Module):
         return jnp.exp(log).astype(dtype)
 
 
+def _check_frozen(frozen: tuple[str, ...], names: tuple[str, ...]) -> None:
+    if not set(frozen) <= set(names):
+        raise ValueError(f"`frozen` must be a tuple of names in {names}, got {frozen}.")
+
+
 def _parameter(
     name: str, value: ArrayLike, shape: tuple[int, ...], frozen: tuple[str, ...]
 ) -> _Positive:
@@ -75,8 +80,10 @@ class NewtonianKinetic(AbstractKineticEnergy):
         - `mass`: the initial diagonal of $M$, a scalar or of shape `(dim,)`; positive.
         - `frozen`: `("mass",)` to keep the mass fixed: its gradient is then zero.
 
-        **Raises:** `ValueError` if `mass` is not positive or has another shape.
+        **Raises:** `ValueError` if `mass` is not positive or has another shape, or if
+        `frozen` names something else.
         """
+        _check_frozen(frozen, ("mass",))
         self._mass = _parameter("mass", mass, (dim,), frozen)
 
     @property
@@ -144,8 +151,10 @@ class RelativisticKinetic(AbstractKineticEnergy):
         - `frozen`: the names of the parameters to keep fixed: their gradients are
             then zero.
 
-        **Raises:** `ValueError` if a parameter is not positive or has another shape.
+        **Raises:** `ValueError` if a parameter is not positive or has another shape, or
+        if `frozen` names something else.
         """
+        _check_frozen(frozen, ("mass", "rest_mass", "speed_limit"))
         self._mass = _parameter("mass", mass, (dim,), frozen)
         self._rest_mass = _parameter("rest_mass", rest_mass, (), frozen)
         self._speed_limit = _parameter("speed_limit", speed_limit, (), frozen)

@@ -123,6 +123,10 @@ def test_bad_shapes_and_names():
         cx.NewtonianKinetic(2, mass=np.ones(3))
     with pytest.raises(ValueError, match=r"`rest_mass` must be a scalar"):
         cx.RelativisticKinetic(2, rest_mass=np.ones(2))
+    # A TypeError under beartype, a ValueError without. The last lacks its comma.
+    for frozen in (("speed",), ("speed_limit", "c"), ("mass")):
+        with pytest.raises((ValueError, TypeError), match="frozen"):
+            cx.RelativisticKinetic(2, frozen=frozen)  # pyright: ignore
 
 
 def test_bad_traced_parameter():

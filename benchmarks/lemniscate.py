@@ -25,7 +25,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from scipy.interpolate import CubicSpline
 from scipy.spatial import KDTree
 
@@ -35,7 +34,7 @@ from chlu_eqx.training import fit_trajectories, Progress
 from . import lemniscate_figures as figures
 from .baselines import LSTM, NeuralODE
 from .data import lemniscate
-from .record import environment, results_file, spread, write
+from .record import drawn, environment, keep, spread, write
 
 
 DT = 0.05
@@ -94,12 +93,6 @@ def distances(q: np.ndarray) -> tuple[float | None, float | None]:
     return float(to_curve.mean()), float(to_fine.mean())
 
 
-@jax.jit
-def exact_energy(q: jax.Array, p: jax.Array) -> jax.Array:
-    """The lemniscate's own energy, which is 1/4 on the curve."""
-    return 0.5 * jnp.sum(p**2, -1) + jax.vmap(lemniscate.potential)(q)
-
-
 def evaluate(model: Callable) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any]]:
     """The free run from the last training point, and what it is worth."""
     q, p = training_data()
@@ -115,7 +108,7 @@ def evaluate(model: Callable) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, 
         to_curve, to_trajectory = distances(q[last])
         metrics[f"trajectory_to_curve_{cycles}"] = to_curve
         metrics[f"curve_to_trajectory_{cycles}"] = to_trajectory
-        drift = abs(exact_energy(q[last], p[last]).mean() - lemniscate.ENERGY)
+        drift = abs(lemniscate.energy(q[last], p[last]).mean() - lemniscate.ENERGY)
         metrics[f"energy_drift_{cycles}"] = _finite(drift / lemniscate.ENERGY)
     # Reduced in double precision: late times have no digits to spare in float32.
     t = (start + DT * np.arange(steps[0] + 1)) % (2 * np.pi)
@@ -267,16 +260,12 @@ def main(
                 metrics["summary"] = summarise(metrics["runs"])
                 write(out / "metrics.json", metrics)
 
-    head, *lines = table(metrics["summary"])
-    shown_table = Table(*head, title=f"{seeds} seed{'s' if seeds > 1 else ''}")
-    for line in lines:
-        shown_table.add_row(*line)
-    console.print(shown_table)
+    title = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    console.print(drawn(table(metrics["summary"]), title))
     shown = {name: _median_run(found) for name, found in runs.items()}
     pictures = figures.draw(shown, out, DT)
     if record:
-        write(results_file("lemniscate"), metrics)
-        figures.draw(shown, figures.DOCS, DT)
+        keep(metrics, pictures)
     console.print(f"Wrote {out / 'metrics.json'}", *pictures, sep="\n  ")
 
 

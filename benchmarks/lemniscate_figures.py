@@ -20,7 +20,6 @@ import chlu_eqx as cx
 from .data import lemniscate
 
 
-DOCS = Path(__file__).parent.parent / "docs" / "figures"
 INK, TRUE = "tab:blue", "0.8"
 LIMITS = (-1.3, 1.3)
 
@@ -77,8 +76,7 @@ def energies(runs: dict[str, Any], dt: float) -> Figure:
     figure, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
     for name, run in runs.items():
         q, p = run.trajectory
-        potential = jax.jit(jax.vmap(lemniscate.potential))(jnp.asarray(q))
-        energy = np.asarray(0.5 * jnp.sum(p**2, -1) + potential)
+        energy = np.asarray(lemniscate.energy(q, p))
         n = int(len(q) * dt / lemniscate.PERIOD)
         # Cut into cycles by time: a period is not a whole number of steps.
         edges = np.round(np.arange(n) * lemniscate.PERIOD / dt).astype(int)

@@ -4,15 +4,19 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
+from rich.table import Table
 
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+FIGURES = ROOT / "docs" / "figures"
 PACKAGES = ("jax", "jaxlib", "equinox", "diffrax", "optax", "numpy", "chlu_eqx")
 
 
@@ -28,12 +32,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def results_file(task: str) -> Path:
-    """Where the numbers of a task on this kind of device are kept, under version
-    control: the source of every number in README and docs."""
-    return RESULTS / task / f"{jax.devices()[0].platform}.json"
-
-
 def write(path: Path, metrics: dict[str, Any]) -> None:
     """Write JSON whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +39,24 @@ def write(path: Path, metrics: dict[str, Any]) -> None:
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def keep(metrics: dict[str, Any], pictures: Iterable[Path]) -> None:
+    """Put the numbers of a task on this kind of device, and its pictures, under version
+    control: the source of every number in README and docs."""
+    device = metrics["environment"]["platform"]
+    write(RESULTS / metrics["task"] / f"{device}.json", metrics)
+    for picture in pictures:
+        shutil.copy(picture, FIGURES)
+
+
+def drawn(lines: list[list[str]], title: str | None = None) -> Table:
+    """A head and its rows, for the terminal."""
+    head, *rows = lines
+    table = Table(*head, title=title)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def spread(values: Iterable[float | None]) -> dict[str, float | None]:

@@ -3,14 +3,12 @@
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from . import lemniscate, speed
-from .record import RESULTS
+from .record import RESULTS, ROOT
 
 
-ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "benchmarks.md",

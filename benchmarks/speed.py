@@ -26,9 +26,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from .record import environment, results_file, write
+from .record import drawn, environment, keep, write
 
 
 DT = 0.05
@@ -215,12 +214,8 @@ def main(
         "found": found,
     }
     write(out / "metrics.json", metrics)
-    draw(found, out / "speed.png")
+    picture = out / "speed.png"
+    draw(found, picture)
     if record:
-        write(results_file("speed"), metrics)
-        draw(found, Path(__file__).parent.parent / "docs" / "figures" / "speed.png")
-    head, *lines = table(found)
-    shown = Table(*head)
-    for line in lines:
-        shown.add_row(*line)
-    console.print(shown)
+        keep(metrics, [picture])
+    console.print(drawn(table(found)))

@@ -30,3 +30,11 @@ def potential(q: Float[Array, "2"]) -> Scalar:
     x2, y2 = q[0] ** 2, q[1] ** 2
     r2 = x2 + y2
     return -r2 / 4 + (0.75 + r2) * (r2**2 - (x2 - y2))
+
+
+@jax.jit
+def energy(
+    q: Float[Array, "times 2"], p: Float[Array, "times 2"]
+) -> Float[Array, " times"]:
+    """The energy along a trajectory: 1/4 on the curve."""
+    return 0.5 * jnp.sum(p**2, -1) + jax.vmap(potential)(q)

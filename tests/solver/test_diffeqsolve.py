@@ -109,7 +109,6 @@ def test_dtypes_and_pytrees(name, dtype):
         squares = [jnp.sum(x**2) for x in jax.tree.leaves(p)]
         return sum(squares) / 2 - jnp.sum(jnp.cos(q["a"])) * jnp.cos(q["b"][0])
 
-    # Separable for a momentum that does not enter the potential: check it is.
     term = cx.HamiltonianTerm(energy, 0.1)
     zero, one, dt = (jnp.asarray(x, dtype) for x in (0.0, 1.0, 0.1))
 

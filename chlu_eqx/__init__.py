@@ -4,6 +4,7 @@ equinox."""
 import importlib.metadata
 
 from . import nn as nn, training as training
+from .adjoint import ReversibleAdjoint as ReversibleAdjoint
 from .friction import friction_rate as friction_rate
 from .hamiltonian import (
     AbstractHamiltonian as AbstractHamiltonian,
@@ -23,6 +24,7 @@ from .solver import (
     CHLUSolver as CHLUSolver,
     DriftKickDrift as DriftKickDrift,
     KickDriftKickDamp as KickDriftKickDamp,
+    Substeps as Substeps,
     SymplecticEuler as SymplecticEuler,
 )
 from .term import HamiltonianTerm as HamiltonianTerm, PartitionedTerm as PartitionedTerm

@@ -1,15 +1,19 @@
 """Fixed-grid trajectories without the machinery of `diffeqsolve`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
+from ._backward import explicit, gradients, inner, Inputs, NodeRows, refined, Steps
 from ._checks import positive
 from ._types import RealScalarLike
+from .adjoint import ReversibleAdjoint
+from .solver import AbstractReversibleSolver, Substeps
 
 
 class _StepTerm(diffrax.AbstractTerm):
@@ -41,6 +45,7 @@ def rollout(
     save_every: int = 1,
     t0: RealScalarLike = 0.0,
     args: Any = None,
+    adjoint: diffrax.AbstractAdjoint | None = None,
 ) -> PyTree:
     """The trajectory of an ordinary differential equation on a fixed grid.
 
@@ -69,18 +74,32 @@ def rollout(
     - `save_every`: how many steps to make between saved states; divides `num_steps`.
     - `t0`: the initial time.
     - `args`: passed to the vector field.
+    - `adjoint`: how to differentiate. [`chlu_eqx.ReversibleAdjoint`][], in constant
+        memory; or `diffrax.DirectAdjoint`, through the scan, which keeps every step in
+        memory, and is the one for forward mode and for second derivatives. By default
+        the first where the solver can be undone, and the other where it cannot.
 
     **Returns:** the states, as `y0` with a leading axis of length
     `num_steps // save_every + 1`, the initial one first.
 
     **Raises:** `ValueError` if the solver is not one-step, `dt` is not positive,
-    `num_steps` is negative or not a multiple of `save_every`, or `y0` holds integers.
+    `num_steps` is negative or not a multiple of `save_every`, `y0` holds integers, or
+    the adjoint is neither of the two or does not go with the solver.
     """
     if isinstance(solver, diffrax.LeapfrogMidpoint):
         # It remembers the time of the step before, where here every step starts at 0.
         raise ValueError(
             "`solver` must be a one-step method, got `LeapfrogMidpoint()`; use "
             "`diffrax.diffeqsolve` with it, or `chlu_eqx.CHLUSolver()` here."
+        )
+    if adjoint is None:
+        reversible = isinstance(solver, AbstractReversibleSolver | Substeps)
+        adjoint = ReversibleAdjoint() if reversible else diffrax.DirectAdjoint()
+    elif not isinstance(adjoint, ReversibleAdjoint | diffrax.DirectAdjoint):
+        raise ValueError(
+            "`adjoint` must be `chlu_eqx.ReversibleAdjoint()` or "
+            f"`diffrax.DirectAdjoint()`, got {adjoint}; use `diffrax.diffeqsolve` with "
+            "others."
         )
     dt = positive("dt", dt)
     if save_every < 1 or num_steps < 0 or num_steps % save_every:
@@ -96,21 +115,94 @@ def rollout(
             )
     dtype = jnp.result_type(*jax.tree.leaves(y0))
     t0, dt = jnp.asarray(t0, dtype), jnp.asarray(dt, dtype)
-    zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
-
-    def step(carry, _):
-        n, y, solver_state = carry
-        term = _StepTerm(terms, t0 + n.astype(dtype) * dt, dt)
-        y, _, _, solver_state, _ = solver.step(
-            term, zero, one, y, args, solver_state, made_jump=False
-        )
-        return (n + 1, y, solver_state), None
-
-    def save(carry, _):
-        carry, _ = lax.scan(step, carry, None, length=save_every)
-        return carry, carry[1]
-
-    state = solver.init(_StepTerm(terms, t0, dt), zero, one, y0, args)
-    carry = (jnp.zeros((), jnp.int32), y0, state)
-    _, ys = lax.scan(save, carry, None, length=num_steps // save_every)
+    grid = _Grid(solver, num_steps, save_every)
+    if isinstance(adjoint, ReversibleAdjoint):
+        adjoint.check_solver(solver)
+        # What the solver refuses is refused here, where it can see the whole term.
+        eqx.filter_eval_shape(grid.init, y0, terms, args, t0, dt)
+        terms = explicit(terms, t0, y0, args)
+        ys = _reversible_scan((y0, terms, args, t0, dt), grid, adjoint)
+    else:
+        ys, _ = grid.scan(y0, terms, args, t0, dt)
     return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), y0, ys)
+
+
+class _Grid(NamedTuple):
+    """Steps of one length, some of which are saved."""
+
+    solver: diffrax.AbstractSolver
+    num_steps: int
+    save_every: int
+
+    def init(self, y0, terms, args, t0, dt) -> PyTree:
+        zero, one = jnp.zeros_like(t0), jnp.ones_like(t0)
+        return self.solver.init(_StepTerm(terms, t0, dt), zero, one, y0, args)
+
+    def scan(self, y0, terms, args, t0, dt) -> tuple[PyTree, PyTree]:
+        """The states saved after the first, and the solver state at the end."""
+        zero, one = jnp.zeros_like(t0), jnp.ones_like(t0)
+
+        def step(carry, _):
+            n, y, solver_state = carry
+            term = _StepTerm(terms, t0 + n.astype(t0.dtype) * dt, dt)
+            y, _, _, solver_state, _ = self.solver.step(
+                term, zero, one, y, args, solver_state, made_jump=False
+            )
+            return (n + 1, y, solver_state), None
+
+        def save(carry, _):
+            carry, _ = lax.scan(step, carry, None, length=self.save_every)
+            return carry, carry[1]
+
+        state = self.init(y0, terms, args, t0, dt)
+        carry = (jnp.zeros((), jnp.int32), y0, state)
+        length = self.num_steps // self.save_every
+        (_, _, state), ys = lax.scan(save, carry, None, length=length)
+        return ys, state
+
+    def at(self, inputs: Inputs, k: Array) -> tuple:
+        (terms, args), (t0, dt) = inputs
+        term = _StepTerm(terms, t0 + jnp.maximum(k, 0).astype(t0.dtype) * dt, dt)
+        inside = (k >= 0) & (k < self.num_steps)
+        return term, jnp.zeros_like(t0), inside.astype(t0.dtype), args
+
+
+@eqx.filter_custom_vjp
+def _reversible_scan(inputs, grid: _Grid, adjoint: ReversibleAdjoint) -> PyTree:
+    ys, _ = grid.scan(*inputs)
+    return ys
+
+
+@_reversible_scan.def_fwd
+def _(perturbed, inputs, grid: _Grid, adjoint: ReversibleAdjoint):
+    ys, state = grid.scan(*inputs)
+    end = jax.tree.map(lambda y, ys: ys[-1] if len(ys) else y, inputs[0], ys)
+    return ys, (end, state)
+
+
+@_reversible_scan.def_bwd
+def _(residuals, a_ys, perturbed, inputs, grid: _Grid, adjoint: ReversibleAdjoint):
+    y0, terms, args, t0, dt = inputs
+    _, *others = perturbed
+    shape = (grid.num_steps // grid.save_every,)
+    a_ys = jax.tree.map(
+        lambda y, a: jnp.zeros(shape + y.shape, y.dtype) if a is None else a, y0, a_ys
+    )
+
+    solver, m = inner(grid.solver)
+    every = grid.save_every * m
+
+    def place(inputs: Inputs, k: Array, n: Array) -> tuple[Array, Array]:
+        return (k > 0) & (k % every == 0), k // every - 1
+
+    steps = Steps(solver, refined(grid.at, m), (NodeRows(place, a_ys),))
+    a_y0, ((a_terms, a_args), (a_t0, a_dt)) = gradients(
+        steps,
+        y0,
+        ((terms, args), (t0, dt)),
+        ((others[0], others[1]), (others[2], others[3])),
+        grid.num_steps * m,
+        residuals,
+        adjoint.rtol,
+    )
+    return a_y0, a_terms, a_args, a_t0, a_dt

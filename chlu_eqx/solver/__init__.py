@@ -1,3 +1,5 @@
+from .reversible import AbstractReversibleSolver as AbstractReversibleSolver
+from .substeps import Substeps as Substeps
 from .verlet import (
     CHLUSolver as CHLUSolver,
     DriftKickDrift as DriftKickDrift,

@@ -59,22 +59,29 @@ def flows(terms: diffrax.AbstractTerm) -> Flows:
     )
 
 
-def check_separable(
+def check_separable(solver: str, terms: diffrax.AbstractTerm) -> None:
+    """Refuse, at trace time, an energy that no kick-drift composition can step."""
+    term = innermost(terms)
+    if not isinstance(term, HamiltonianTerm):
+        return
+    if isinstance(term.hamiltonian, AbstractHamiltonian) and not isinstance(
+        term.hamiltonian, SeparableHamiltonian
+    ):
+        raise ValueError(
+            f"`{solver}` needs a separable energy T(p) + V(q): `hamiltonian` must be a "
+            "`SeparableHamiltonian` or a callable that is separable, got "
+            f"{type(term.hamiltonian).__name__}. Integrate a general energy with "
+            "`chlu_eqx.TaoSolver()`, `chlu_eqx.ImplicitMidpoint()` or an adaptive "
+            "solver of diffrax."
+        )
+
+
+def check_phase_field(
     solver: str, terms: diffrax.AbstractTerm, t: RealScalarLike, y: PyTree, args: PyTree
 ) -> None:
-    """Refuse, at trace time, what an explicit kick-drift composition cannot step."""
+    """Refuse, at trace time, what is no ordinary differential equation of (q, p)."""
     phase_state("y0", y)
-    term = innermost(terms)
-    if isinstance(term, HamiltonianTerm):
-        if isinstance(term.hamiltonian, AbstractHamiltonian) and not isinstance(
-            term.hamiltonian, SeparableHamiltonian
-        ):
-            raise ValueError(
-                f"`{solver}` needs a separable energy T(p) + V(q): `hamiltonian` must "
-                "be a `SeparableHamiltonian` or a callable that is separable, got "
-                f"{type(term.hamiltonian).__name__}. Integrate a general energy with, "
-                "for example, `diffrax.Dopri8()`."
-            )
+    if isinstance(innermost(terms), HamiltonianTerm):
         return
     returned = jax.tree.structure(eqx.filter_eval_shape(terms.vf, t, y, args))
     if returned != jax.tree.structure(y):
@@ -100,45 +107,3 @@ class NoErrorEstimate(eqx.Module):
             "`stepsize_controller=diffrax.ConstantStepSize()` or `diffrax.StepTo(...)` "
             "with it, or an adaptive solver such as `diffrax.Tsit5()`"
         )
-
-
-def is_backsolve(term: diffrax.AbstractTerm, y: PyTree) -> bool:
-    """Whether this is the augmented system of `diffrax.BacksolveAdjoint`, whose state
-    is `(y, a_y, a_args, a_terms)` and whose term wraps the wrapped term once more."""
-    inner = getattr(term, "term", None)
-    return hasattr(inner, "term") and isinstance(y, tuple) and len(y) == 4
-
-
-def backsolve_step(
-    compose: Callable[..., tuple[PyTree, Any]],
-    term: Any,
-    t0: RealScalarLike,
-    t1: RealScalarLike,
-    y0: tuple[PyTree, PyTree, PyTree, PyTree],
-    args: PyTree,
-) -> tuple[PyTree, PyTree, PyTree, PyTree]:
-    """One step of the augmented system of `diffrax.BacksolveAdjoint`.
-
-    The state takes a step of the method itself, and the cotangents are pulled back
-    through the step that undoes it. For a time-symmetric method that is the transpose
-    of the forward step: the gradients are those of the discrete solve to rounding
-    (Sanz-Serna, "Symplectic Runge-Kutta Schemes for Adjoint Equations", SIAM Review
-    58(1), 2016), in constant memory.
-    """
-    y, a_y, a_args, a_term = y0
-    adjoint_term = term.term
-
-    def with_inner(inner: Any) -> Any:
-        return eqx.tree_at(lambda t: t.term, term, inner)
-
-    y1, _ = compose(with_inner(adjoint_term.term), t0, t1, y, args)
-    diff, nondiff = eqx.partition((args, adjoint_term.term), eqx.is_inexact_array)
-
-    def undo(y: PyTree, diff: PyTree) -> PyTree:
-        args, inner = eqx.combine(diff, nondiff)
-        y, _ = compose(with_inner(inner), t1, t0, y, args)
-        return y
-
-    _, pull_back = jax.vjp(undo, y1, diff)
-    a_y, (d_args, d_term) = pull_back(a_y)
-    return y1, a_y, axpy(1, d_args, a_args), axpy(1, d_term, a_term)

@@ -309,18 +309,15 @@ def _(end, cotangents, perturbed, differentiated, solve: _Solve, rtol: float):
     solver, m = inner(solve.solver)
     at = refined(solve.at, m)
     nodes, dense = [], []
-    for i, a in enumerate(cotangents[0]):
+    # A solve that failed on its way has no gradient.
+    failed = num_steps != n
+    a_rows = jax.tree.map(lambda a: jnp.where(failed, jnp.nan, a), cotangents[0])
+    for i, a in enumerate(a_rows):
         new_nodes, new_dense = solve.rows(i, at, m, a, inputs)
         nodes += new_nodes
         dense += new_dense
     steps = Steps(solver, at, tuple(nodes), tuple(dense))
-    a_y0, a_inputs = gradients(steps, y0, inputs, perturbed[1], n * m, end, rtol)
-    # Nothing is known of a solve that failed on its way.
-    failed = num_steps != n
-    a_y0, a_inputs = jax.tree.map(
-        lambda a: jnp.where(failed, jnp.nan, a), (a_y0, a_inputs)
-    )
-    return a_y0, a_inputs
+    return gradients(steps, y0, inputs, perturbed[1], n * m, end, rtol)
 
 
 _SAVE_STATE = diffrax.SubSaveAt(t1=True).fn

@@ -3,7 +3,7 @@ equinox."""
 
 import importlib.metadata
 
-from . import nn as nn, training as training
+from . import analysis as analysis, nn as nn, training as training
 from .adjoint import ReversibleAdjoint as ReversibleAdjoint
 from .friction import friction_rate as friction_rate
 from .hamiltonian import (
@@ -21,11 +21,20 @@ from .hamiltonian import (
 )
 from .rollout import rollout as rollout
 from .solver import (
+    AbstractReversibleSolver as AbstractReversibleSolver,
+    BlanesMoan4 as BlanesMoan4,
+    BlanesMoan6 as BlanesMoan6,
+    BlanesMoanNystrom4 as BlanesMoanNystrom4,
+    BlanesMoanNystrom6 as BlanesMoanNystrom6,
     CHLUSolver as CHLUSolver,
     DriftKickDrift as DriftKickDrift,
+    KahanLi6 as KahanLi6,
+    KahanLi8 as KahanLi8,
     KickDriftKickDamp as KickDriftKickDamp,
     Substeps as Substeps,
+    Suzuki4 as Suzuki4,
     SymplecticEuler as SymplecticEuler,
+    Yoshida4 as Yoshida4,
 )
 from .term import HamiltonianTerm as HamiltonianTerm, PartitionedTerm as PartitionedTerm
 

@@ -17,12 +17,13 @@ from ._types import RealScalarLike
 from .hamiltonian import AbstractKineticEnergy, SeparableHamiltonian
 from .solver import Substeps
 from .solver.base import innermost
-from .solver.reversible import AbstractReversibleSolver, Phase, run
+from .solver.reversible import Phase, run
 from .solver.substeps import substep_times
 from .term import HamiltonianTerm
 
 
-# `(system, clock)`: terms and arguments; and whatever the times of steps are made of.
+# `(system, clock)`: terms, arguments and solver; and whatever the times of steps are
+# made of.
 Inputs: TypeAlias = tuple[PyTree, PyTree]
 
 
@@ -50,29 +51,30 @@ class DenseRows(NamedTuple):
 class Steps(NamedTuple):
     """How a solve was made, as functions of its inputs."""
 
-    solver: AbstractReversibleSolver
-    # The terms, both times and the arguments of a step, by its number. Of the step
-    # before the first and that after the last the two times are equal.
+    # The solver, the terms, both times and the arguments of a step, by its number. Of
+    # the step before the first and that after the last the two times are equal.
     at: Callable[[Inputs, Array], tuple]
     node_rows: tuple[NodeRows, ...]
     dense_rows: tuple[DenseRows, ...] = ()
 
 
-def inner(solver: diffrax.AbstractSolver) -> tuple[AbstractReversibleSolver, int]:
-    """The solver whose steps are undone, and how many of them one step is."""
-    if isinstance(solver, Substeps):
-        return inner(solver.solver)[0], solver.n
-    return solver, 1  # pyright: ignore[reportReturnType]
+def substeps_of(solver: diffrax.AbstractSolver) -> int:
+    """How many steps that are undone one by one its step is."""
+    return solver.n if isinstance(solver, Substeps) else 1
 
 
-def refined(at: Callable, m: int) -> Callable:
-    """`at` for steps of which `m` make one."""
+def refined(at: Callable) -> Callable:
+    """`at`, for the steps of which `Substeps` makes one."""
 
     def fine(inputs: Inputs, k: Array) -> tuple:
-        terms, t0, t1, args = at(inputs, k // m)
-        return terms, *substep_times(t0, t1, k % m, m), args
+        (solver, *_) = at(inputs, k)
+        if not isinstance(solver, Substeps):
+            return at(inputs, k)
+        m = solver.n
+        _, terms, t0, t1, args = at(inputs, k // m)
+        return solver.solver, terms, *substep_times(t0, t1, k % m, m), args
 
-    return fine if m > 1 else at
+    return fine
 
 
 def gradients(
@@ -90,7 +92,8 @@ def gradients(
     a_inputs, (a_y, a_companion), (found, _) = walk_back(
         steps, inputs, perturbed, num_steps, (y, companion)
     )
-    _, back = jax.vjp(steps.solver.companion, y0)
+    solver, *_ = steps.at(inputs, jnp.zeros((), jnp.int32))
+    _, back = jax.vjp(solver.companion, y0)
     a_y = _add(a_y, back(a_companion)[0])
 
     def largest(*trees: PyTree) -> Array:
@@ -98,17 +101,16 @@ def gradients(
         return functools.reduce(jnp.maximum, [jnp.max(jnp.abs(x)) for x in leaves])
 
     error = largest(jax.tree.map(jnp.subtract, found, y0))
-    a_y = eqx.error_if(
-        a_y,
+    return eqx.error_if(
+        (a_y, a_inputs),
         error > rtol * largest(y0, y),
         "`ReversibleAdjoint` could not find the past again: going back from the end of "
         "the solve it came to a state that differs from the initial one by more than "
-        "`rtol`. Friction and chaos magnify rounding on the way back, by e^((Γ + λ) T). "
+        "`rtol`. Friction and chaos magnify rounding on the way back, by e^((Γ+λ)T). "
         "Solve for a shorter time, work in float64, or keep the past in memory with "
         "`diffrax.RecursiveCheckpointAdjoint()` (in `chlu_eqx.rollout`, "
         "`diffrax.DirectAdjoint()`).",
     )
-    return a_y, a_inputs
 
 
 def walk_back(
@@ -224,7 +226,7 @@ def _walk(
     z: Phase,
     cotangents: list[PyTree],
 ) -> tuple[PyTree, Phase, Phase]:
-    solver, at, node_rows, dense_rows = steps
+    at, node_rows, dense_rows = steps
     nodes = list(zip(node_rows, cotangents, strict=False))
     dense = list(zip(dense_rows, cotangents[len(nodes) :], strict=True))
 
@@ -232,18 +234,18 @@ def _walk(
         """Some of the maps of a step, or what undoes them."""
 
         def move(inputs: Inputs, k: Array, z: Phase, shared: PyTree) -> Phase:
-            terms, t0, t1, args = at(inputs, k)
+            solver, terms, t0, t1, args = at(inputs, k)
             parts = solver.parts(terms, t0, t1, args)
             return run(parts[which][flows], sign, z, shared)[0]
 
         return move
 
     def shared(inputs: Inputs, k: Array, z: Phase) -> PyTree:
-        terms, t0, _, args = at(inputs, k)
+        solver, terms, t0, _, args = at(inputs, k)
         return solver.shared(terms, t0, z, args)
 
     def dense_info(inputs: Inputs, k: Array, *ends: PyTree) -> PyTree:
-        terms, t0, t1, args = at(inputs, k)
+        solver, terms, t0, t1, args = at(inputs, k)
         z0, z1, shared0, shared1 = ends
         return solver.dense_info(terms, t0, t1, z0, z1, args, shared0, shared1)
 
@@ -262,7 +264,8 @@ def _walk(
         return _add(a, pull(save, numbers, (x,), a_row))
 
     every = slice(None)
-    stages = len(solver.parts(*at(inputs, n)).interior)
+    solver, *step = at(inputs, n)
+    stages = len(solver.parts(*step).interior)
 
     def node(i: Array, carry: tuple) -> tuple:
         """Node `k` with what opens and closes steps there, and the interior of the step
@@ -299,7 +302,7 @@ def _walk(
             info, back_info = jax.vjp(
                 lambda d, *ends: call(dense_info, d, k - 1, *ends), diff, *ends
             )
-            a_info, t = _zeros(info), at(inputs, k - 1)[1]
+            a_info, t = _zeros(info), at(inputs, k - 1)[2]
             for j, (rows, saved) in enumerate(dense):
                 times = rows.times(inputs)
                 left[j], a_inputs, a_info = lax.while_loop(
@@ -325,7 +328,7 @@ def _walk(
             a_inputs = _add(a_inputs, d)
         return before, a_z, a_inputs, pending, left
 
-    end = at(inputs, n)[1]
+    end = at(inputs, n)[2]
     left = [jnp.sum(rows.times(inputs) <= end) - 1 for rows in dense_rows]
     pending = (_zeros(z), _zeros(call(shared, diff, n, z)))
     carry = (z, _zeros(z), _zeros(diff), pending, left)

@@ -14,11 +14,11 @@ from ._backward import (
     DenseRows,
     explicit,
     gradients,
-    inner,
     Inputs,
     NodeRows,
     refined,
     Steps,
+    substeps_of,
 )
 from ._checks import positive
 from .solver import AbstractReversibleSolver, Substeps
@@ -106,13 +106,12 @@ class ReversibleAdjoint(diffrax.AbstractAdjoint):
         )
         subs, structure = jax.tree.flatten(saveat.subs, is_leaf=_is_sub)
         fns = [eqx.filter_closure_convert(sub.fn, t0, y0, args) for sub in subs]
-        system = (explicit(terms, t0, y0, args), args, fns)
+        system = (explicit(terms, t0, y0, args), args, solver, fns)
         clock = (t0, t1, dt0, stepsize_controller, [sub.ts for sub in subs])
         bare = [
             eqx.tree_at(_ts_and_fn, s, (None, None), is_leaf=_is_none) for s in subs
         ]
         solve = _Solve(
-            solver=solver,
             saveat=eqx.tree_at(lambda s: s.subs, saveat, structure.unflatten(bare)),
             max_steps=max_steps,
             init_state=_stopped(init_state),
@@ -168,7 +167,6 @@ class ReversibleAdjoint(diffrax.AbstractAdjoint):
 class _Solve(eqx.Module):
     """A call of diffeqsolve, but for what it can be differentiated with respect to."""
 
-    solver: diffrax.AbstractSolver
     saveat: diffrax.SaveAt
     max_steps: int | None
     init_state: PyTree
@@ -176,7 +174,7 @@ class _Solve(eqx.Module):
     saves_state: list[bool]
 
     def run(self, y0: PyTree, inputs: Inputs) -> Any:
-        (terms, args, fns), (t0, t1, dt0, controller, ts) = inputs
+        (terms, args, solver, fns), (t0, t1, dt0, controller, ts) = inputs
         subs = [
             eqx.tree_at(_ts_and_fn, sub, new, is_leaf=_is_none)
             for sub, new in zip(self._subs(), zip(ts, fns, strict=True), strict=True)
@@ -186,7 +184,7 @@ class _Solve(eqx.Module):
         return diffrax.ForwardMode().loop(
             terms=terms,
             args=args,
-            solver=self.solver,
+            solver=solver,
             stepsize_controller=controller,
             event=None,
             saveat=eqx.tree_at(
@@ -205,10 +203,10 @@ class _Solve(eqx.Module):
         return n if self.max_steps is None else jnp.minimum(n, self.max_steps)
 
     def at(self, inputs: Inputs, k: Array) -> tuple:
-        (terms, args, _), clock = inputs
+        (terms, args, solver, _), clock = inputs
         n = self.num_steps(clock)
         t0, t1 = (_time(clock, jnp.clip(j, 0, n)) for j in (k, k + 1))
-        return terms, t0, t1, args
+        return solver, terms, t0, t1, args
 
     def rows(
         self, i: int, at: Callable, m: int, cotangents: PyTree, inputs: Inputs
@@ -231,7 +229,7 @@ class _Solve(eqx.Module):
         def between(inputs: Inputs, n: Array) -> Array:
             """How many rows lie between those of `t0` and of `t1`."""
             if has_ts:
-                return jnp.sum(times(inputs) <= at(inputs, n)[1])
+                return jnp.sum(times(inputs) <= at(inputs, n)[2])
             return n // steps if steps else jnp.zeros_like(n)
 
         def place_before_end(inputs: Inputs, k: Array, n: Array) -> tuple:
@@ -246,20 +244,18 @@ class _Solve(eqx.Module):
             return (k == n) & ~jnp.asarray(saved), first + between(inputs, n)
 
         def save(inputs: Inputs, t: Array, y: PyTree) -> PyTree:
-            (_, args, fns), _ = inputs
+            (_, args, _, fns), _ = inputs
             return eqx.filter((t, fns[i](t, y, args)), eqx.is_inexact_array)
 
         def save_node(inputs: Inputs, k: Array, y: PyTree) -> PyTree:
-            return save(inputs, at(inputs, k)[1], y)
+            return save(inputs, at(inputs, k)[2], y)
 
         def save_dense(inputs: Inputs, numbers: tuple, info: PyTree) -> PyTree:
             k, row = numbers
-            _, t0, t1, _ = at(inputs, k)
-            solver = self.solver.solver if m > 1 else self.solver
+            solver, _, t0, t1, _ = at(inputs, k)
             t = times(inputs)[row]
-            return save(
-                inputs, t, solver.interpolation_cls(t0=t0, t1=t1, **info).evaluate(t)
-            )
+            y = solver.interpolation_cls(t0=t0, t1=t1, **info).evaluate(t)
+            return save(inputs, t, y)
 
         rows = _rows(self.init_state)[i]
         if self.saves_state[i] and cotangents[0] is None and not has_ts:
@@ -304,10 +300,10 @@ def _(perturbed, differentiated, solve: _Solve, rtol: float):
 @_reversible_loop.def_bwd
 def _(end, cotangents, perturbed, differentiated, solve: _Solve, rtol: float):
     y0, inputs = differentiated
-    *end, num_steps = end
+    y1, solver_state, num_steps = end
     n = solve.num_steps(inputs[1])
-    solver, m = inner(solve.solver)
-    at = refined(solve.at, m)
+    m = substeps_of(inputs[0][2])
+    at = refined(solve.at)
     nodes, dense = [], []
     # A solve that failed on its way has no gradient.
     failed = num_steps != n
@@ -316,7 +312,8 @@ def _(end, cotangents, perturbed, differentiated, solve: _Solve, rtol: float):
         new_nodes, new_dense = solve.rows(i, at, m, a, inputs)
         nodes += new_nodes
         dense += new_dense
-    steps = Steps(solver, at, tuple(nodes), tuple(dense))
+    steps = Steps(at, tuple(nodes), tuple(dense))
+    end = (y1, solver_state)
     return gradients(steps, y0, inputs, perturbed[1], n * m, end, rtol)
 
 

@@ -9,7 +9,15 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._backward import explicit, gradients, inner, Inputs, NodeRows, refined, Steps
+from ._backward import (
+    explicit,
+    gradients,
+    Inputs,
+    NodeRows,
+    refined,
+    Steps,
+    substeps_of,
+)
 from ._checks import positive
 from ._types import RealScalarLike
 from .adjoint import ReversibleAdjoint
@@ -115,37 +123,39 @@ def rollout(
             )
     dtype = jnp.result_type(*jax.tree.leaves(y0))
     t0, dt = jnp.asarray(t0, dtype), jnp.asarray(dt, dtype)
-    grid = _Grid(solver, num_steps, save_every)
+    grid = _Grid(num_steps, save_every)
+    inputs = ((terms, args, solver), (t0, dt))
     if isinstance(adjoint, ReversibleAdjoint):
         adjoint.check_solver(solver)
         # What the solver refuses is refused here, where it can see the whole term.
-        eqx.filter_eval_shape(grid.init, y0, terms, args, t0, dt)
-        terms = explicit(terms, t0, y0, args)
-        ys = _reversible_scan((y0, terms, args, t0, dt), grid, adjoint)
+        eqx.filter_eval_shape(grid.init, y0, inputs)
+        inputs = ((explicit(terms, t0, y0, args), args, solver), (t0, dt))
+        ys = _reversible_scan((y0, inputs), grid, adjoint.rtol)
     else:
-        ys, _ = grid.scan(y0, terms, args, t0, dt)
+        ys, _ = grid.scan(y0, inputs)
     return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), y0, ys)
 
 
 class _Grid(NamedTuple):
     """Steps of one length, some of which are saved."""
 
-    solver: diffrax.AbstractSolver
     num_steps: int
     save_every: int
 
-    def init(self, y0, terms, args, t0, dt) -> PyTree:
+    def init(self, y0: PyTree, inputs: Inputs) -> PyTree:
+        (terms, args, solver), (t0, dt) = inputs
         zero, one = jnp.zeros_like(t0), jnp.ones_like(t0)
-        return self.solver.init(_StepTerm(terms, t0, dt), zero, one, y0, args)
+        return solver.init(_StepTerm(terms, t0, dt), zero, one, y0, args)
 
-    def scan(self, y0, terms, args, t0, dt) -> tuple[PyTree, PyTree]:
+    def scan(self, y0: PyTree, inputs: Inputs) -> tuple[PyTree, PyTree]:
         """The states saved after the first, and the solver state at the end."""
+        (terms, args, solver), (t0, dt) = inputs
         zero, one = jnp.zeros_like(t0), jnp.ones_like(t0)
 
         def step(carry, _):
             n, y, solver_state = carry
             term = _StepTerm(terms, t0 + n.astype(t0.dtype) * dt, dt)
-            y, _, _, solver_state, _ = self.solver.step(
+            y, _, _, solver_state, _ = solver.step(
                 term, zero, one, y, args, solver_state, made_jump=False
             )
             return (n + 1, y, solver_state), None
@@ -154,55 +164,44 @@ class _Grid(NamedTuple):
             carry, _ = lax.scan(step, carry, None, length=self.save_every)
             return carry, carry[1]
 
-        state = self.init(y0, terms, args, t0, dt)
-        carry = (jnp.zeros((), jnp.int32), y0, state)
+        carry = (jnp.zeros((), jnp.int32), y0, self.init(y0, inputs))
         length = self.num_steps // self.save_every
         (_, _, state), ys = lax.scan(save, carry, None, length=length)
         return ys, state
 
     def at(self, inputs: Inputs, k: Array) -> tuple:
-        (terms, args), (t0, dt) = inputs
+        (terms, args, solver), (t0, dt) = inputs
         term = _StepTerm(terms, t0 + jnp.maximum(k, 0).astype(t0.dtype) * dt, dt)
         inside = (k >= 0) & (k < self.num_steps)
-        return term, jnp.zeros_like(t0), inside.astype(t0.dtype), args
+        return solver, term, jnp.zeros_like(t0), inside.astype(t0.dtype), args
 
 
 @eqx.filter_custom_vjp
-def _reversible_scan(inputs, grid: _Grid, adjoint: ReversibleAdjoint) -> PyTree:
-    ys, _ = grid.scan(*inputs)
+def _reversible_scan(differentiated, grid: _Grid, rtol: float) -> PyTree:
+    ys, _ = grid.scan(*differentiated)
     return ys
 
 
 @_reversible_scan.def_fwd
-def _(perturbed, inputs, grid: _Grid, adjoint: ReversibleAdjoint):
-    ys, state = grid.scan(*inputs)
-    end = jax.tree.map(lambda y, ys: ys[-1] if len(ys) else y, inputs[0], ys)
+def _(perturbed, differentiated, grid: _Grid, rtol: float):
+    ys, state = grid.scan(*differentiated)
+    end = jax.tree.map(lambda y, ys: ys[-1] if len(ys) else y, differentiated[0], ys)
     return ys, (end, state)
 
 
 @_reversible_scan.def_bwd
-def _(residuals, a_ys, perturbed, inputs, grid: _Grid, adjoint: ReversibleAdjoint):
-    y0, terms, args, t0, dt = inputs
-    _, *others = perturbed
-    shape = (grid.num_steps // grid.save_every,)
+def _(end, a_ys, perturbed, differentiated, grid: _Grid, rtol: float):
+    y0, inputs = differentiated
+    m = substeps_of(inputs[0][2])
+    every, length = grid.save_every * m, grid.num_steps // grid.save_every
     a_ys = jax.tree.map(
-        lambda y, a: jnp.zeros(shape + y.shape, y.dtype) if a is None else a, y0, a_ys
+        lambda y, a: jnp.zeros((length, *y.shape), y.dtype) if a is None else a,
+        y0,
+        a_ys,
     )
-
-    solver, m = inner(grid.solver)
-    every = grid.save_every * m
 
     def place(inputs: Inputs, k: Array, n: Array) -> tuple[Array, Array]:
         return (k > 0) & (k % every == 0), k // every - 1
 
-    steps = Steps(solver, refined(grid.at, m), (NodeRows(place, a_ys),))
-    a_y0, ((a_terms, a_args), (a_t0, a_dt)) = gradients(
-        steps,
-        y0,
-        ((terms, args), (t0, dt)),
-        ((others[0], others[1]), (others[2], others[3])),
-        grid.num_steps * m,
-        residuals,
-        adjoint.rtol,
-    )
-    return a_y0, a_terms, a_args, a_t0, a_dt
+    steps = Steps(refined(grid.at), (NodeRows(place, a_ys),))
+    return gradients(steps, y0, inputs, perturbed[1], grid.num_steps * m, end, rtol)

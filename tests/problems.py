@@ -16,17 +16,45 @@ SOLVERS = {
     "DriftKickDrift": cx.DriftKickDrift(),
     "SymplecticEuler": cx.SymplecticEuler(),
     "KickDriftKickDamp": cx.KickDriftKickDamp(),
+    "Yoshida4": cx.Yoshida4(),
+    "Suzuki4": cx.Suzuki4(),
+    "BlanesMoan4": cx.BlanesMoan4(),
+    "BlanesMoan6": cx.BlanesMoan6(),
+    "BlanesMoanNystrom4": cx.BlanesMoanNystrom4(),
+    "BlanesMoanNystrom6": cx.BlanesMoanNystrom6(),
+    "KahanLi6": cx.KahanLi6(),
+    "KahanLi8": cx.KahanLi8(),
 }
+# Those that are tested for all that diffrax asks of a solver: one of each kind.
+HOSTED = (
+    "CHLUSolver",
+    "DriftKickDrift",
+    "SymplecticEuler",
+    "KickDriftKickDamp",
+    "BlanesMoan4",
+)
 # Those that a step of -h undoes, with friction too.
-SYMMETRIC = ("CHLUSolver", "DriftKickDrift")
+SYMMETRIC = tuple(
+    name for name in SOLVERS if name not in ("SymplecticEuler", "KickDriftKickDamp")
+)
 # The order that each claims, without and with friction.
 ORDER = {
     "CHLUSolver": 2,
     "DriftKickDrift": 2,
     "SymplecticEuler": 1,
     "KickDriftKickDamp": 2,
+    "Yoshida4": 4,
+    "Suzuki4": 4,
+    "BlanesMoan4": 4,
+    "BlanesMoan6": 6,
+    "BlanesMoanNystrom4": 4,
+    "BlanesMoanNystrom6": 6,
+    "KahanLi6": 6,
+    "KahanLi8": 8,
 }
-ORDER_WITH_FRICTION = ORDER | {"KickDriftKickDamp": 1}
+ORDER_WITH_FRICTION = {name: min(order, 2) for name, order in ORDER.items()} | {
+    "KickDriftKickDamp": 1
+}
 
 
 def learned(seed: int, dim: int, relativistic: bool) -> cx.SeparableHamiltonian:
@@ -49,6 +77,20 @@ def learned(seed: int, dim: int, relativistic: bool) -> cx.SeparableHamiltonian:
 def random_state(seed: int, dim: int, scale: float = 1.0) -> tuple:
     q, p = scale * jr.normal(jr.key(seed), (2, dim))
     return q, p
+
+
+def henon_heiles(relativistic: bool = False) -> cx.HamiltonianTerm:
+    """Two coordinates in a smooth potential that couples them."""
+    kinetic = cx.RelativisticKinetic(2, speed_limit=1.5)
+    return cx.HamiltonianTerm(
+        cx.SeparableHamiltonian(
+            kinetic if relativistic else cx.NewtonianKinetic(2),
+            lambda q: jnp.sum(q**2) / 2 + q[0] ** 2 * q[1] - q[1] ** 3 / 3,
+        )
+    )
+
+
+HENON_HEILES_STATE = (jnp.array([0.3, -0.2]), jnp.array([0.2, 0.35]))
 
 
 def pendulum(friction: Any = None) -> cx.HamiltonianTerm:

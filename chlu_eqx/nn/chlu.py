@@ -116,6 +116,7 @@ class CHLU(eqx.Module):
         num_steps: int,
         *,
         save_every: int = 1,
+        adjoint: diffrax.AbstractAdjoint | None = None,
     ) -> tuple[Float[Array, "times dim"], Float[Array, "times dim"]]:
         """The trajectory from one state, by [`chlu_eqx.rollout`][].
 
@@ -125,6 +126,7 @@ class CHLU(eqx.Module):
         - `num_steps`: the number of steps of length `dt`.
         - `save_every`: how many steps to make between saved states; divides
             `num_steps`.
+        - `adjoint`: how to differentiate, as in [`chlu_eqx.rollout`][].
 
         **Returns:** the pair `(q, p)`, each of shape
         `(num_steps // save_every + 1, dim)`, the initial state first.
@@ -136,6 +138,7 @@ class CHLU(eqx.Module):
             dt=self.dt,
             num_steps=num_steps,
             save_every=save_every,
+            adjoint=adjoint,
         )
 
     def solve(

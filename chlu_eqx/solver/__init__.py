@@ -1,4 +1,14 @@
 from .reversible import AbstractReversibleSolver as AbstractReversibleSolver
+from .splitting import (
+    BlanesMoan4 as BlanesMoan4,
+    BlanesMoan6 as BlanesMoan6,
+    BlanesMoanNystrom4 as BlanesMoanNystrom4,
+    BlanesMoanNystrom6 as BlanesMoanNystrom6,
+    KahanLi6 as KahanLi6,
+    KahanLi8 as KahanLi8,
+    Suzuki4 as Suzuki4,
+    Yoshida4 as Yoshida4,
+)
 from .substeps import Substeps as Substeps
 from .verlet import (
     CHLUSolver as CHLUSolver,

@@ -1,6 +1,5 @@
 """Compositions of exact flows: the one stepper behind the explicit solvers."""
 
-import math
 from typing import TYPE_CHECKING
 
 import diffrax
@@ -65,9 +64,7 @@ class AbstractComposition(AbstractReversibleSolver):
         h = terms.contr(t0, t1)
 
         def time(c: float) -> RealScalarLike:
-            # The sums of a table's coefficients are 0 and 1 only up to rounding.
-            at_end = (math.isclose(c, 0, abs_tol=1e-12), math.isclose(c, 1))
-            return t0 if at_end[0] else t1 if at_end[1] else (1 - c) * t0 + c * t1
+            return t0 if c == 0 else t1 if c == 1 else (1 - c) * t0 + c * t1
 
         def kick(b: float, t: RealScalarLike) -> Flow:
             def apply(sign: int, z: Phase, force: PyTree) -> tuple[Phase, RESULTS]:

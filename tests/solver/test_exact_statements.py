@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 import chlu_eqx as cx
+from chlu_eqx.analysis import step_jacobian, step_map
 
-from ..problems import learned, random_state, SOLVERS
+from ..problems import HOSTED, learned, random_state, SOLVERS
 
 
 DIM = 3
@@ -23,22 +24,17 @@ def _learned_jacobians(seed, dt, rate, relativistic):
     """The Jacobian of one step of every solver, as (2 dim, 2 dim) matrices."""
     # Both kinds of energy, so that one compilation serves every example.
     out = {}
-    for name, solver in SOLVERS.items():
+    for name in HOSTED:
         both = []
         for kind in (False, True):
             term = cx.HamiltonianTerm(learned(seed, DIM, kind), rate)
-            both.append(_jacobian(term, solver, random_state(seed + 1, DIM), dt))
+            both.append(_jacobian(term, SOLVERS[name], random_state(seed + 1, DIM), dt))
         out[name] = jnp.where(relativistic, both[1], both[0])
     return out
 
 
 def _jacobian(term, solver, y0, dt):
-    def step(z):
-        q, p = jnp.split(z, 2)
-        q, p = cx.rollout(term, solver, (q, p), dt=dt, num_steps=1)
-        return jnp.concatenate([q[1], p[1]])
-
-    return jax.jacfwd(step)(jnp.concatenate(y0))
+    return step_jacobian(step_map(term, solver, dt=dt), y0)
 
 
 def _omega(dim):

@@ -13,16 +13,20 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "benchmarks.md",
     ROOT / "docs" / "precision.md",
+    ROOT / "docs" / "api" / "adjoint.md",
 )
-TABLES: dict[str, Callable[[dict[str, Any]], list[list[str]]]] = {
-    "lemniscate": lambda metrics: lemniscate.table(metrics["summary"]),
-    "speed": lambda metrics: speed.table(metrics["found"]),
+# By the name in the mark: the task whose results these are, and the rows.
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
+    "lemniscate": ("lemniscate", lambda m: lemniscate.table(m["summary"])),
+    "speed": ("speed", lambda m: speed.table(m["found"])),
+    "memory": ("speed", lambda m: speed.memory_table(m["memory"])),
 }
 
 
-def _block(task: str) -> str:
+def _block(name: str) -> str:
+    task, table = TABLES[name]
     metrics = json.loads((RESULTS / task / "cpu.json").read_text(encoding="utf-8"))
-    head, *lines = TABLES[task](metrics)
+    head, *lines = table(metrics)
     rows = [head, ["---"] * len(head), *lines]
     where = metrics["environment"]
     versions = ", ".join(

@@ -36,6 +36,7 @@ from .solver import (
     SymplecticEuler as SymplecticEuler,
     Yoshida4 as Yoshida4,
 )
+from .stepsize import StepDensityController as StepDensityController
 from .term import HamiltonianTerm as HamiltonianTerm, PartitionedTerm as PartitionedTerm
 
 

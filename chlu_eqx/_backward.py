@@ -303,11 +303,12 @@ def _walk(
                 lambda d, *ends: call(dense_info, d, k - 1, *ends), diff, *ends
             )
             a_info, t = _zeros(info), at(inputs, k - 1)[2]
+            in_step = (k > 0) | (n == 0)
             for j, (rows, saved) in enumerate(dense):
                 times = rows.times(inputs)
                 left[j], a_inputs, a_info = lax.while_loop(
                     lambda a, times=times: (
-                        (a[0] >= 0) & (k > 0) & ((times[a[0]] > t) | (k == 1))
+                        (a[0] >= 0) & in_step & ((times[a[0]] > t) | (k <= 1))
                     ),
                     lambda a, rows=rows, saved=saved: (
                         a[0] - 1,
@@ -332,8 +333,9 @@ def _walk(
     left = [jnp.sum(rows.times(inputs) <= end) - 1 for rows in dense_rows]
     pending = (_zeros(z), _zeros(call(shared, diff, n, z)))
     carry = (z, _zeros(z), _zeros(diff), pending, left)
-    z, a_z, a_inputs, _, _ = lax.fori_loop(0, n + 1, node, carry)
-    return a_inputs, a_z, z
+    z, a_z, a_inputs, pending, _ = lax.fori_loop(0, n + 1, node, carry)
+    # Of a solve without steps, everything is saved in the one before the first.
+    return a_inputs, _add(a_z, pending[0]), z
 
 
 def _add(x: PyTree, y: PyTree) -> PyTree:

@@ -121,12 +121,7 @@ class ReversibleAdjoint(diffrax.AbstractAdjoint):
         rows, (state, stats) = _reversible_loop((y0, (system, clock)), solve, self.rtol)
         flat = lambda state: [x for row in _rows(state) for x in row]  # noqa: E731
         new = [x for row in rows for x in row]
-        state = eqxi.nondifferentiable_backward(
-            state,
-            msg="`ReversibleAdjoint` differentiates what `SaveAt` saved of the state, "
-            "and not `solver_state` or `controller_state`.",
-            symbolic=False,
-        )
+        state = eqxi.nondifferentiable_backward(state, msg=_STATE, symbolic=False)
         return eqx.tree_at(flat, state, new), stats
 
     def check_solver(self, solver: diffrax.AbstractSolver) -> None:
@@ -314,7 +309,15 @@ def _(end, cotangents, perturbed, differentiated, solve: _Solve, rtol: float):
         dense += new_dense
     steps = Steps(at, tuple(nodes), tuple(dense))
     end = (y1, solver_state)
-    return gradients(steps, y0, inputs, perturbed[1], n * m, end, rtol)
+    a = gradients(steps, y0, inputs, perturbed[1], n * m, end, rtol)
+    used = [jnp.any(x != 0) for x in jax.tree.leaves(cotangents[1])]
+    return eqx.error_if(a, jnp.any(jnp.stack(used)), _STATE) if used else a
+
+
+_STATE = (
+    "`ReversibleAdjoint` differentiates what `SaveAt` saved of the state, and not "
+    "`solver_state` or `controller_state`; use `diffrax.RecursiveCheckpointAdjoint()`."
+)
 
 
 _SAVE_STATE = diffrax.SubSaveAt(t1=True).fn

@@ -85,6 +85,10 @@ EVERY = {
 }
 
 
+def backward_in_time(saveat):
+    return jax.tree.map(lambda x: x[::-1] if eqx.is_array(x) else x, saveat)
+
+
 @pytest.mark.parametrize(
     "saveat",
     [SaveAt(t1=True), SaveAt(steps=True), SaveAt(subs=EVERY)],
@@ -107,9 +111,7 @@ def test_every_saveat(saveat, backward):
             (t1 - t0) / 10.5,
             y0,
             args,
-            saveat=saveat
-            if not backward
-            else jax.tree.map(lambda x: x[::-1] if eqx.is_array(x) else x, saveat),
+            saveat=backward_in_time(saveat) if backward else saveat,
             adjoint=adjoint,
             max_steps=12,
         )
@@ -304,28 +306,31 @@ def test_memory_does_not_grow_with_steps():
 
 
 def test_a_lost_past_is_an_error():
-    """e^(ΓT) is 1e20 here, and rounding 1e-16."""
+    """Overdamped: the fast direction contracts as e^(-ΓT), by 1e-60, and rounding is
+    1e-16."""
 
     def loss(friction, adjoint):
-        term = cx.HamiltonianTerm(cx.SeparableHamiltonian(
-            cx.NewtonianKinetic(1), lambda q: jnp.sum(q**2) / 2
-        ), friction)  # fmt: skip
-        run = dict(dt=0.1, num_steps=500, save_every=500, adjoint=adjoint)
+        energy = cx.SeparableHamiltonian(
+            cx.NewtonianKinetic(1), lambda q: 0.05 * jnp.sum(q**2)
+        )
+        term, run = cx.HamiltonianTerm(energy, friction), dict(dt=0.1, save_every=500)
+        run |= dict(num_steps=500, adjoint=adjoint)
         return weigh(cx.rollout(term, cx.CHLUSolver(), PENDULUM_STATE, **run))
 
-    strong = jnp.array(0.92)
+    strong = jnp.array(3.0)
     with pytest.raises(Exception, match="could not find the past .*DirectAdjoint"):
         jax.grad(loss)(strong, None)
-    assert np.isfinite(jax.grad(loss)(strong, DIRECT))
-    assert np.isfinite(jax.grad(loss)(strong, cx.ReversibleAdjoint(rtol=jnp.inf)))
+    want = jax.grad(loss)(strong, DIRECT)
+    lost = jax.grad(loss)(strong, cx.ReversibleAdjoint(rtol=jnp.inf))
+    assert np.isfinite(want) and np.abs(lost - want) > 0.1 * np.abs(want)
     # Within what rounding allows, the gradient is as good as the bound says.
-    weak = jnp.array(0.2)
+    weak = jnp.array(0.4)
     got, want = jax.grad(loss)(weak, None), jax.grad(loss)(weak, DIRECT)
-    np.testing.assert_allclose(got, want, rtol=np.exp(0.2 * 50) * 1e-13)
+    np.testing.assert_allclose(got, want, rtol=np.exp(0.4 * 50) * 1e-15)
 
 
 def test_failed_solves_have_no_gradient():
-    """One of a batch runs off to infinity: the other keeps its gradient."""
+    """One of a batch runs off to infinity: the other, at rest, keeps its gradient."""
 
     def end(q0):
         energy = cx.SeparableHamiltonian(
@@ -335,7 +340,7 @@ def test_failed_solves_have_no_gradient():
         sol = solve(*args, 0.0, 10.0, 200, throw=False, adjoint=REVERSIBLE)
         return sol.ys[0][0, 0]
 
-    slopes = jax.vmap(jax.grad(end))(jnp.array([[-1.0], [6.0]]))
+    slopes = jax.vmap(jax.grad(end))(jnp.array([[0.0], [6.0]]))
     np.testing.assert_array_equal(np.isfinite(slopes[:, 0]), [True, False])
 
 

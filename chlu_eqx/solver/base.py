@@ -104,6 +104,7 @@ class NoErrorEstimate(eqx.Module):
     def __repr__(self) -> str:
         return (
             "no error estimate: a symplectic solver needs a fixed step. Use "
-            "`stepsize_controller=diffrax.ConstantStepSize()` or `diffrax.StepTo(...)` "
-            "with it, or an adaptive solver such as `diffrax.Tsit5()`"
+            "`stepsize_controller=diffrax.ConstantStepSize()`, `diffrax.StepTo(...)` "
+            "or `chlu_eqx.StepDensityController(...)` with it, or an adaptive solver "
+            "such as `diffrax.Tsit5()`"
         )

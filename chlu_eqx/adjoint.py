@@ -1,6 +1,5 @@
 """Gradients of diffeqsolve in constant memory."""
 
-from collections.abc import Callable
 from typing import Any
 
 import diffrax
@@ -10,17 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from ._backward import (
-    DenseRows,
-    explicit,
-    gradients,
-    Inputs,
-    NodeRows,
-    refined,
-    Steps,
-    substeps_of,
-)
+from ._backward import explicit, gradients, Inputs, refined, Steps, substeps_of
 from ._checks import positive
+from ._saved import Clock, Saved
 from .solver import AbstractReversibleSolver, Substeps
 
 
@@ -107,16 +98,16 @@ class ReversibleAdjoint(diffrax.AbstractAdjoint):
         subs, structure = jax.tree.flatten(saveat.subs, is_leaf=_is_sub)
         fns = [eqx.filter_closure_convert(sub.fn, t0, y0, args) for sub in subs]
         system = (explicit(terms, t0, y0, args), args, solver, fns)
-        clock = (t0, t1, dt0, stepsize_controller, [sub.ts for sub in subs])
+        ts = [sub.ts for sub in subs]
+        clock = Clock(t0, t1, dt0, stepsize_controller, ts, max_steps)
         bare = [
             eqx.tree_at(_ts_and_fn, s, (None, None), is_leaf=_is_none) for s in subs
         ]
         solve = _Solve(
             saveat=eqx.tree_at(lambda s: s.subs, saveat, structure.unflatten(bare)),
-            max_steps=max_steps,
             init_state=_stopped(init_state),
             options=kwargs,
-            saves_state=[sub.fn is _SAVE_STATE for sub in subs],
+            plain=[sub.fn is _SAVE_STATE for sub in subs],
         )
         rows, (state, stats) = _reversible_loop((y0, (system, clock)), solve, self.rtol)
         flat = lambda state: [x for row in _rows(state) for x in row]  # noqa: E731
@@ -163,16 +154,18 @@ class _Solve(eqx.Module):
     """A call of diffeqsolve, but for what it can be differentiated with respect to."""
 
     saveat: diffrax.SaveAt
-    max_steps: int | None
     init_state: PyTree
     options: dict[str, Any]
-    saves_state: list[bool]
+    # Which parts of `SaveAt` save the state itself.
+    plain: list[bool]
 
     def run(self, y0: PyTree, inputs: Inputs) -> Any:
-        (terms, args, solver, fns), (t0, t1, dt0, controller, ts) = inputs
+        (terms, args, solver, fns), clock = inputs
         subs = [
             eqx.tree_at(_ts_and_fn, sub, new, is_leaf=_is_none)
-            for sub, new in zip(self._subs(), zip(ts, fns, strict=True), strict=True)
+            for sub, new in zip(
+                self._subs(), zip(clock.ts, fns, strict=True), strict=True
+            )
         ]
         structure = jax.tree.structure(self.saveat.subs, is_leaf=_is_sub)
         # The loop as it is, by the one adjoint that adds nothing to it.
@@ -180,98 +173,38 @@ class _Solve(eqx.Module):
             terms=terms,
             args=args,
             solver=solver,
-            stepsize_controller=controller,
+            stepsize_controller=clock.controller,
             event=None,
             saveat=eqx.tree_at(
                 lambda s: s.subs, self.saveat, structure.unflatten(subs)
             ),
-            t0=t0,
-            t1=t1,
-            dt0=dt0,
-            max_steps=self.max_steps,
+            t0=clock.t0,
+            t1=clock.t1,
+            dt0=clock.dt0,
+            max_steps=clock.max_steps,
             init_state=eqx.tree_at(lambda s: s.y, self.init_state, y0),
             **self.options,
         )
 
-    def num_steps(self, clock: PyTree) -> Array:
-        n = _whole_number(clock)
-        return n if self.max_steps is None else jnp.minimum(n, self.max_steps)
-
     def at(self, inputs: Inputs, k: Array) -> tuple:
         (terms, args, solver, _), clock = inputs
-        n = self.num_steps(clock)
-        t0, t1 = (_time(clock, jnp.clip(j, 0, n)) for j in (k, k + 1))
+        n = clock.num_steps()
+        t0, t1 = (clock.start_of(jnp.clip(j, 0, n)) for j in (k, k + 1))
         return solver, terms, t0, t1, args
 
-    def rows(
-        self, i: int, at: Callable, m: int, cotangents: PyTree, inputs: Inputs
-    ) -> tuple[list[NodeRows], list[DenseRows]]:
-        """What the `i`-th part of `SaveAt` saved, for a walk of `m` nodes a step."""
-        sub = self._subs()[i]
-        first, steps, has_ts = int(sub.t0), sub.steps * m, inputs[1][-1][i] is not None
-
-        def times(inputs: Inputs) -> Array:
-            """Those of `ts`, and those of `steps` if they come between."""
-            ts = inputs[1][-1][i]
-            if not steps:
-                return ts
-            last = self.max_steps or 0
-            k = jnp.arange(sub.steps, last + 1, sub.steps, dtype=jnp.int32)
-            n = self.num_steps(inputs[1])
-            at_steps = _time(inputs[1], jnp.minimum(k, n))
-            return jnp.sort(jnp.concatenate([ts, jnp.where(k > n, jnp.inf, at_steps)]))
-
-        def between(inputs: Inputs, n: Array) -> Array:
-            """How many rows lie between those of `t0` and of `t1`."""
-            if has_ts:
-                return jnp.sum(times(inputs) <= at(inputs, n)[2])
-            return n // steps if steps else jnp.zeros_like(n)
-
-        def place_before_end(inputs: Inputs, k: Array, n: Array) -> tuple:
-            present = (k == 0) & sub.t0
-            if has_ts or not steps:
-                return present, jnp.zeros_like(k)
-            on_step = (k > 0) & (k % steps == 0)
-            return present | on_step, jnp.where(k == 0, 0, first + k // steps - 1)
-
-        def place_at_end(inputs: Inputs, k: Array, n: Array) -> tuple:
-            saved = n % steps == 0 if steps else False
-            return (k == n) & ~jnp.asarray(saved), first + between(inputs, n)
-
-        def save(inputs: Inputs, t: Array, y: PyTree) -> PyTree:
-            (_, args, _, fns), _ = inputs
-            return eqx.filter((t, fns[i](t, y, args)), eqx.is_inexact_array)
-
-        def save_node(inputs: Inputs, k: Array, y: PyTree) -> PyTree:
-            return save(inputs, at(inputs, k)[2], y)
-
-        def save_dense(inputs: Inputs, numbers: tuple, info: PyTree) -> PyTree:
-            k, row = numbers
-            solver, _, t0, t1, _ = at(inputs, k)
-            t = times(inputs)[row]
-            y = solver.interpolation_cls(t0=t0, t1=t1, **info).evaluate(t)
-            return save(inputs, t, y)
-
-        rows = _rows(self.init_state)[i]
-        if self.saves_state[i] and cotangents[0] is None and not has_ts:
-            rows, cotangents, save_node = rows[1], cotangents[1], None
-        if not jax.tree.leaves(cotangents):
-            return [], []
-        cotangents = jax.tree.map(
-            lambda x, a: jnp.zeros_like(x) if a is None else a,
-            eqx.filter(rows, eqx.is_inexact_array),
-            cotangents,
+    def steps(self, inputs: Inputs, cotangents: list) -> Steps:
+        """The steps, and what was saved of them."""
+        (_, _, solver, _), clock = inputs
+        at, m = refined(self.at), substeps_of(solver)
+        nodes, dense = (), ()
+        parts = zip(
+            self._subs(), _rows(self.init_state), cotangents, self.plain, strict=True
         )
-        nodes, dense = [], []
-        if sub.t0 or (steps and not has_ts):
-            nodes.append(NodeRows(place_before_end, cotangents, save_node))
-        if sub.t1 and sub.steps != 1:
-            nodes.append(NodeRows(place_at_end, cotangents, save_node))
-        if has_ts:
-            n = eqx.filter_eval_shape(times, inputs).shape[0]
-            a = jax.tree.map(lambda x: x[first : first + n], cotangents)
-            dense.append(DenseRows(times, a, save_dense))
-        return nodes, dense
+        for i, (sub, rows, a, plain) in enumerate(parts):
+            saved = Saved(i, sub, clock.ts[i] is not None, at, m)
+            new_nodes, new_dense = saved.rows(rows, a, plain, inputs)
+            nodes, dense = nodes + new_nodes, dense + new_dense
+        return Steps(at, nodes, dense)
 
     def _subs(self) -> list[diffrax.SubSaveAt]:
         return jax.tree.leaves(self.saveat.subs, is_leaf=_is_sub)
@@ -295,21 +228,14 @@ def _(perturbed, differentiated, solve: _Solve, rtol: float):
 @_reversible_loop.def_bwd
 def _(end, cotangents, perturbed, differentiated, solve: _Solve, rtol: float):
     y0, inputs = differentiated
-    y1, solver_state, num_steps = end
-    n = solve.num_steps(inputs[1])
-    m = substeps_of(inputs[0][2])
-    at = refined(solve.at)
-    nodes, dense = [], []
+    (_, _, solver, _), clock = inputs
+    *end, num_steps = end
+    n = clock.num_steps()
     # A solve that failed on its way has no gradient.
     failed = num_steps != n
     a_rows = jax.tree.map(lambda a: jnp.where(failed, jnp.nan, a), cotangents[0])
-    for i, a in enumerate(a_rows):
-        new_nodes, new_dense = solve.rows(i, at, m, a, inputs)
-        nodes += new_nodes
-        dense += new_dense
-    steps = Steps(at, tuple(nodes), tuple(dense))
-    end = (y1, solver_state)
-    a = gradients(steps, y0, inputs, perturbed[1], n * m, end, rtol)
+    steps, n = solve.steps(inputs, a_rows), n * substeps_of(solver)
+    a = gradients(steps, y0, inputs, perturbed[1], n, tuple(end), rtol)
     used = [jnp.any(x != 0) for x in jax.tree.leaves(cotangents[1])]
     return eqx.error_if(a, jnp.any(jnp.stack(used)), _STATE) if used else a
 
@@ -321,28 +247,6 @@ _STATE = (
 
 
 _SAVE_STATE = diffrax.SubSaveAt(t1=True).fn
-
-
-def _whole_number(clock: PyTree) -> Array:
-    """Of steps, from `t0` to `t1`."""
-    t0, t1, dt0, controller, _ = clock
-    if isinstance(controller, diffrax.StepTo):
-        return jnp.asarray(len(controller.ts) - 1, jnp.int32)
-    t0, t1, dt0 = jax.lax.stop_gradient((t0, t1, dt0))
-    return jnp.ceil((t1 - t0) / jnp.nextafter(dt0, jnp.inf)).astype(jnp.int32)
-
-
-def _time(clock: PyTree, k: Array) -> Array:
-    """When step `k` starts."""
-    t0, t1, dt0, controller, _ = clock
-    if isinstance(controller, diffrax.StepTo):
-        return controller.ts[k]
-    # As `diffrax.ConstantStepSize` has it: one step of `dt0`, the rest divided evenly.
-    n = _whole_number(clock)
-    t = t0 + (t1 - t0) * (k.astype(t0.dtype) / jnp.maximum(n, 1).astype(t0.dtype))
-    t = jnp.where(k >= n, t1, t)
-    t = jnp.where(k == 1, jnp.minimum(t0 + dt0, t1), t)
-    return jnp.where(k == 0, t0, t)
 
 
 def _is_sub(x: Any) -> bool:

@@ -23,6 +23,7 @@ FLOORS = [
     ["term"],
     ["solver"],
     ["_backward"],
+    ["_saved"],
     ["adjoint"],
     ["rollout"],
     ["analysis", "nn", "training"],

@@ -19,8 +19,8 @@ from .reversible import first_failure
 class _Piecewise(diffrax.AbstractLocalInterpolation):
     """The interpolants of `n` equal pieces, one after the other."""
 
-    t0: RealScalarLike
-    t1: RealScalarLike
+    t0: RealScalarLike  # pyright: ignore
+    t1: RealScalarLike  # pyright: ignore
     pieces: PyTree
     interpolation_cls: Callable = eqx.field(static=True)
 
@@ -31,7 +31,7 @@ class _Piecewise(diffrax.AbstractLocalInterpolation):
             ends = self.evaluate(t1, left=left), self.evaluate(t0, left=left)
             return jax.tree.map(jnp.subtract, *ends)
         n = len(jax.tree.leaves(self.pieces)[0])
-        length = (self.t1 - self.t0) / n
+        length = jnp.asarray(self.t1 - self.t0) / n
         at = jnp.where(length == 0, 0, (t0 - self.t0) / length)
         i = jnp.clip(jnp.floor(at).astype(jnp.int32), 0, n - 1)
         piece = jax.tree.map(lambda x: x[i], self.pieces)
@@ -82,19 +82,19 @@ class Substeps(diffrax.AbstractWrappedSolver[Any]):
             raise ValueError(
                 f"`solver` must be a solver other than `Substeps`, got {solver}."
             )
-        self.solver = solver
+        self.solver = solver  # pyright: ignore
         self.n = n
 
     @property
-    def term_structure(self):
+    def term_structure(self):  # pyright: ignore
         return self.solver.term_structure
 
     @property
-    def term_compatible_contr_kwargs(self):
+    def term_compatible_contr_kwargs(self):  # pyright: ignore
         return self.solver.term_compatible_contr_kwargs
 
     @property
-    def interpolation_cls(self):
+    def interpolation_cls(self):  # pyright: ignore
         return eqx.Partial(_Piecewise, interpolation_cls=self.solver.interpolation_cls)
 
     def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int | None:

@@ -26,8 +26,8 @@ class CHLUSolver(AbstractComposition):
     symplectic, $J^\top \Omega J = e^{-\Gamma h}\Omega$. One force evaluation per step:
     the last kick's force is carried to the next step's first. Cubic Hermite
     interpolation for dense and `SaveAt(ts=...)` output, at no further force
-    evaluation. Fixed steps only: a symplectic method loses its point under an error
-    controller.
+    evaluation. Steps are fixed, or follow a [`chlu_eqx.StepDensityController`][]: under
+    an error controller a symplectic method loses its point.
 
     It takes a [`chlu_eqx.HamiltonianTerm`][], or any `diffrax.ODETerm` over
     `y = (q, p)` whose $\dot q$ depends on `(t, p)` and $\dot p$ on `(t, q)`.

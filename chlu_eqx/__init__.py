@@ -28,12 +28,16 @@ from .solver import (
     BlanesMoanNystrom6 as BlanesMoanNystrom6,
     CHLUSolver as CHLUSolver,
     DriftKickDrift as DriftKickDrift,
+    GaussLegendre4 as GaussLegendre4,
+    GeneralizedLeapfrog as GeneralizedLeapfrog,
+    ImplicitMidpoint as ImplicitMidpoint,
     KahanLi6 as KahanLi6,
     KahanLi8 as KahanLi8,
     KickDriftKickDamp as KickDriftKickDamp,
     Substeps as Substeps,
     Suzuki4 as Suzuki4,
     SymplecticEuler as SymplecticEuler,
+    TaoSolver as TaoSolver,
     Yoshida4 as Yoshida4,
 )
 from .stepsize import StepDensityController as StepDensityController

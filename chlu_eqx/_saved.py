@@ -44,7 +44,9 @@ class Clock(eqx.Module):
         if isinstance(self.controller, diffrax.StepTo):
             return jnp.asarray(len(self.controller.ts) - 1, jnp.int32)
         t0, t1, dt0 = lax.stop_gradient((self.t0, self.t1, self.dt0))
-        return jnp.ceil((t1 - t0) / jnp.nextafter(dt0, jnp.inf)).astype(jnp.int32)
+        return jnp.ceil((t1 - t0) / jnp.nextafter(jnp.asarray(dt0), jnp.inf)).astype(
+            jnp.int32
+        )
 
 
 class Saved(NamedTuple):

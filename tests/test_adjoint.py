@@ -77,6 +77,15 @@ def compare(loss, arguments, other=DIRECT):
     assert_close(got, want)
 
 
+OTHERS = {
+    "Substeps": cx.Substeps(cx.Yoshida4(), 3),
+    "TaoSolver": cx.TaoSolver(4.0, order=4),
+    "ImplicitMidpoint": cx.ImplicitMidpoint(),
+    "GeneralizedLeapfrog": cx.GeneralizedLeapfrog(),
+    "GaussLegendre4": cx.GaussLegendre4(),
+}
+
+
 def some(t, y, args):
     return {"q": y[0] * args + t, "energy": jnp.sum(y[1] ** 2)}
 
@@ -128,11 +137,11 @@ def test_every_saveat(saveat, backward):
     compare(loss, inputs())
 
 
-@pytest.mark.parametrize("name", ["DriftKickDrift", "Yoshida4", "Substeps"])
+@pytest.mark.parametrize("name", ["DriftKickDrift", "Substeps", "TaoSolver"])
 def test_step_to_and_explicit_time(name):
     """Uneven steps, whose times are differentiated by as well; a field that depends on
     time and closes over a parameter."""
-    solver = SOLVERS.get(name, cx.Substeps(cx.CHLUSolver(), 3))
+    solver = (SOLVERS | OTHERS)[name]
 
     def loss(arguments, adjoint):
         scale, ts, y0 = arguments
@@ -159,9 +168,9 @@ def test_step_to_and_explicit_time(name):
     compare(loss, (jnp.array(1.3), ts, PENDULUM_STATE))
 
 
-@pytest.mark.parametrize("name", [*HOSTED, "BlanesMoanNystrom6", "Substeps"])
+@pytest.mark.parametrize("name", [*HOSTED, "BlanesMoanNystrom6", *OTHERS])
 def test_rollout_of_every_kind_of_solver(name):
-    solver = SOLVERS.get(name, cx.Substeps(cx.Yoshida4(), 3))
+    solver = (SOLVERS | OTHERS)[name]
 
     def loss(arguments, adjoint):
         energy, friction, y0, _, (t0, t1) = arguments
@@ -453,3 +462,15 @@ def test_gradients_of_the_solver_state_are_refused():
 
     with pytest.raises(Exception, match="what `SaveAt` saved of the state, and not"):
         jax.grad(loss)(PENDULUM_STATE)
+
+
+def test_the_binding_of_tao_is_learned():
+    """With respect to the solver's own parameter."""
+
+    def loss(omega, adjoint):
+        run = dict(dt=0.1, num_steps=10, adjoint=adjoint)
+        energy = lambda q, p: jnp.sum((q**2 + 1) * (p**2 + 1)) / 2  # noqa: E731
+        term, solver = cx.HamiltonianTerm(energy), cx.TaoSolver(omega)
+        return weigh(cx.rollout(term, solver, PENDULUM_STATE, **run))
+
+    compare(loss, jnp.array(4.0))

@@ -1,3 +1,8 @@
+from .implicit import (
+    GaussLegendre4 as GaussLegendre4,
+    GeneralizedLeapfrog as GeneralizedLeapfrog,
+    ImplicitMidpoint as ImplicitMidpoint,
+)
 from .reversible import AbstractReversibleSolver as AbstractReversibleSolver
 from .splitting import (
     BlanesMoan4 as BlanesMoan4,
@@ -10,6 +15,7 @@ from .splitting import (
     Yoshida4 as Yoshida4,
 )
 from .substeps import Substeps as Substeps
+from .tao import TaoSolver as TaoSolver
 from .verlet import (
     CHLUSolver as CHLUSolver,
     DriftKickDrift as DriftKickDrift,

@@ -171,7 +171,7 @@ def test_energy_error_does_not_grow(name):
     dt, bound = {
         1: (0.1, 0.1),
         2: (0.1, 3e-3),
-        4: (0.5, 2e-3),
+        4: (0.5, 5e-3),
         6: (0.8, 1e-3),
         8: (1.2, 1e-3),
     }[ORDER[name]]

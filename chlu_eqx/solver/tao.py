@@ -104,8 +104,7 @@ class TaoSolver(AbstractReversibleSolver):
 
         - `omega`: the strength $\omega$ of the binding, an inverse time: above the
             frequencies at which the copies would part, and well below $1/h$. It may be
-            an array, to be traced or learned (not under
-            [`chlu_eqx.ReversibleAdjoint`][], which takes solvers for constants).
+            an array, to be traced or learned.
         - `order`: 2, 4 or 6.
 
         **Raises:** `ValueError` if `omega` is not positive or `order` is another.

@@ -89,38 +89,28 @@ def gradients(
     """The cotangents of the initial state and of the perturbed inputs of a solve that
     ended in the given state and solver state."""
     y, (companion, _) = end
-    a_inputs, (a_y, a_companion), (found, _) = walk_back(
-        steps, inputs, perturbed, num_steps, (y, companion)
+    a_inputs, (a_y, a_companion) = walk_back(
+        steps, inputs, perturbed, num_steps, (y, companion), y0, rtol
     )
     solver, *_ = steps.at(inputs, jnp.zeros((), jnp.int32))
     _, back = jax.vjp(solver.companion, y0)
-    a_y = _add(a_y, back(a_companion)[0])
-
-    def largest(*trees: PyTree) -> Array:
-        leaves = [x for x in jax.tree.leaves(trees) if x.size]
-        return functools.reduce(jnp.maximum, [jnp.max(jnp.abs(x)) for x in leaves])
-
-    error = largest(jax.tree.map(jnp.subtract, found, y0))
-    return eqx.error_if(
-        (a_y, a_inputs),
-        error > rtol * largest(y0, y),
-        "`ReversibleAdjoint` could not find the past again: going back from the end of "
-        "the solve it came to a state that differs from the initial one by more than "
-        "`rtol`. Friction and chaos magnify rounding on the way back, by e^((Γ+λ)T). "
-        "Solve for a shorter time, work in float64, or keep the past in memory with "
-        "`diffrax.RecursiveCheckpointAdjoint()` (in `chlu_eqx.rollout`, "
-        "`diffrax.DirectAdjoint()`).",
-    )
+    return _add(a_y, back(a_companion)[0]), a_inputs
 
 
 def walk_back(
-    steps: Steps, inputs: Inputs, perturbed: PyTree, num_steps: Any, z: Phase
-) -> tuple[Inputs, Phase, Phase]:
+    steps: Steps,
+    inputs: Inputs,
+    perturbed: PyTree,
+    num_steps: Any,
+    z: Phase,
+    y0: PyTree,
+    rtol: float,
+) -> tuple[Inputs, Phase]:
     """Undo `num_steps` steps that ended at `z`, and pull the cotangents of all that was
     saved back through them.
 
-    **Returns:** the cotangents of the perturbed inputs, that of the phase at the start,
-    and the phase at the start as it was found again.
+    **Returns:** the cotangents of the perturbed inputs and of the phase at the start,
+    if that was found again: `y0`, up to `rtol`.
     """
     diff, rest = eqx.partition(inputs, perturbed)
     arrays, static = eqx.partition(rest, eqx.is_array)
@@ -133,12 +123,17 @@ def walk_back(
     # of parameters that the batch shares along for every example, from step to step.
     # With the batch inside of the steps they are summed at once.
     def lifted_by(lift: Callable[[Callable], Callable]) -> Callable:
-        def walk(diff, arrays, n, z, cotangents):
+        def walk(diff, arrays, n, z, y0, cotangents):
             def call(f: Callable, diff: PyTree, *rest: PyTree) -> PyTree:
                 return lift(bind(f))(diff, arrays, *rest)
 
+            def is_lost(inputs: Inputs, n: Array, *states: PyTree) -> Array:
+                return _is_lost(*states, rtol)
+
             whole = eqx.combine(diff, arrays, static)
-            return _walk(steps, call, whole, diff, n, z, cotangents)
+            *a, (found, _) = _walk(steps, call, whole, diff, n, z, cotangents)
+            lost = call(is_lost, diff, n, found, y0, z[0])
+            return eqx.error_if(tuple(a), jnp.any(lost), _LOST)
 
         def map_walk(size, batched, *args):
             axes = jax.tree.map(lambda mapped: 0 if mapped else None, batched)
@@ -160,14 +155,14 @@ def walk_back(
 
             diff, arrays, n, *trees = args
             trees = jax.tree.map(to_all, trees, list(batched[3:]))
-            a_diff, *phases = lifted_by(deeper)(diff, arrays, n, *trees)
+            a_diff, a_z = lifted_by(deeper)(diff, arrays, n, *trees)
             # The caller sums over the batch: each example gets an equal share.
             a_diff = jax.tree.map(
                 lambda a, mapped: a if mapped else to_all(a / size, False),
                 a_diff,
                 batched[0],
             )
-            out = (a_diff, *phases)
+            out = (a_diff, a_z)
             return out, jax.tree.map(lambda _: True, out)
 
         mapped = custom_vmap(walk)
@@ -175,7 +170,26 @@ def walk_back(
         return mapped
 
     walk = lifted_by(lambda f: f)
-    return walk(diff, arrays, jnp.asarray(num_steps, jnp.int32), z, cotangents)
+    return walk(diff, arrays, jnp.asarray(num_steps, jnp.int32), z, y0, cotangents)
+
+
+def _is_lost(found: PyTree, y0: PyTree, y: PyTree, rtol: float) -> Array:
+    def largest(*trees: PyTree) -> Array:
+        leaves = [x for x in jax.tree.leaves(trees) if x.size]
+        return functools.reduce(jnp.maximum, [jnp.max(jnp.abs(x)) for x in leaves])
+
+    error = largest(jax.tree.map(jnp.subtract, found, y0))
+    return error > rtol * largest(y0, y)
+
+
+_LOST = (
+    "`ReversibleAdjoint` could not find the past again: going back from the end of the "
+    "solve it came to a state that differs from the initial one by more than `rtol`. "
+    "Friction and chaos magnify rounding on the way back, by e^((Γ+λ)T). Solve for a "
+    "shorter time, work in float64, or keep the past in memory with "
+    "`diffrax.RecursiveCheckpointAdjoint()` (in `chlu_eqx.rollout`, "
+    "`diffrax.DirectAdjoint()`)."
+)
 
 
 def explicit(

@@ -65,7 +65,7 @@ def memory(name: str, batch: int, n: int) -> dict[str, Any]:
     """What the compiled gradient allocates beside its inputs and outputs."""
     run, _ = MEMORY[name]
     compiled = jax.jit(functools.partial(run, n=n)).lower(states(batch)).compile()
-    size = compiled.memory_analysis().temp_size_in_bytes
+    size = compiled.memory_analysis().temp_size_in_bytes  # pyright: ignore
     return {"gradient": name, "batch": batch, "steps": n, "bytes": size}
 
 

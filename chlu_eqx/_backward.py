@@ -127,8 +127,8 @@ def walk_back(
             def call(f: Callable, diff: PyTree, *rest: PyTree) -> PyTree:
                 return lift(bind(f))(diff, arrays, *rest)
 
-            def is_lost(inputs: Inputs, n: Array, *states: PyTree) -> Array:
-                return _is_lost(*states, rtol)
+            def is_lost(inputs: Inputs, n: Array, found, y0, y) -> Array:
+                return _is_lost(found, y0, y, rtol)
 
             whole = eqx.combine(diff, arrays, static)
             *a, (found, _) = _walk(steps, call, whole, diff, n, z, cotangents)

@@ -5,10 +5,15 @@ import sys
 
 import tyro
 
-from . import lemniscate, report, speed
+from . import lemniscate, report, speed, work_precision
 
 
-TASKS = {"lemniscate": lemniscate.main, "speed": speed.main, "report": report.main}
+TASKS = {
+    "lemniscate": lemniscate.main,
+    "speed": speed.main,
+    "work_precision": work_precision.main,
+    "report": report.main,
+}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 from collections.abc import Iterable
@@ -37,6 +38,8 @@ def write(path: Path, metrics: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
+    # Lists of numbers on one line each.
+    text = re.sub(r"\[\n[^][{}\"]+\]", lambda found: " ".join(found[0].split()), text)
     partial.write_text(text + "\n", encoding="utf-8")
     partial.replace(path)
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import lemniscate, speed
+from . import lemniscate, speed, work_precision
 from .record import RESULTS, ROOT
 
 
@@ -20,6 +20,14 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
     "lemniscate": ("lemniscate", lambda m: lemniscate.table(m["summary"])),
     "speed": ("speed", lambda m: speed.table(m["found"])),
     "memory": ("speed", lambda m: speed.memory_table(m["memory"])),
+    "work_precision": (
+        "work_precision",
+        lambda m: work_precision.table(m["fixed_steps"]),
+    ),
+    "variable_steps": (
+        "work_precision",
+        lambda m: work_precision.table(m["variable_steps"]),
+    ),
 }
 
 

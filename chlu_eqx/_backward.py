@@ -16,7 +16,7 @@ from jaxtyping import Array, PyTree
 from ._types import RealScalarLike
 from .hamiltonian import AbstractKineticEnergy, SeparableHamiltonian
 from .solver import Substeps
-from .solver.base import innermost
+from .solver.base import innermost, zeros_like
 from .solver.reversible import Phase, run
 from .solver.substeps import substep_times
 from .term import HamiltonianTerm
@@ -316,7 +316,7 @@ def _walk(
             info, back_info = jax.vjp(
                 lambda d, *ends: call(dense_info, d, k - 1, *ends), diff, *ends
             )
-            a_info, t = _zeros(info), at(inputs, k - 1)[2]
+            a_info, t = zeros_like(info), at(inputs, k - 1)[2]
             in_step = (k > 0) | (n == 0)
             for j, (rows, saved) in enumerate(dense):
                 times = rows.times(inputs)
@@ -345,8 +345,8 @@ def _walk(
 
     end = at(inputs, n)[2]
     left = [jnp.sum(rows.times(inputs) <= end) - 1 for rows in dense_rows]
-    pending = (_zeros(z), _zeros(call(shared, diff, n, z)))
-    carry = (z, _zeros(z), _zeros(diff), pending, left)
+    pending = (zeros_like(z), zeros_like(call(shared, diff, n, z)))
+    carry = (z, zeros_like(z), zeros_like(diff), pending, left)
     z, a_z, a_inputs, pending, _ = lax.fori_loop(0, n + 1, node, carry)
     # Of a solve without steps, everything is saved in the one before the first.
     return a_inputs, _add(a_z, pending[0]), z
@@ -354,7 +354,3 @@ def _walk(
 
 def _add(x: PyTree, y: PyTree) -> PyTree:
     return jax.tree.map(jnp.add, x, y)
-
-
-def _zeros(x: PyTree) -> PyTree:
-    return jax.tree.map(jnp.zeros_like, x)

@@ -6,6 +6,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 import chlu_eqx as cx
 
@@ -131,3 +132,28 @@ def reference(term, y0, t0, t1, **kwargs) -> diffrax.Solution:
         max_steps=100_000,
         **kwargs,
     )
+
+
+def tao_energy(q, p):
+    return jnp.sum((q**2 + 1) * (p**2 + 1)) / 2
+
+
+class Mixed(cx.AbstractHamiltonian):
+    """Neither separable nor quadratic, with every coordinate coupled to every other."""
+
+    coupling: jax.Array
+
+    def __init__(self, coupling: float = 0.4):
+        self.coupling = jnp.array(coupling)
+
+    def __call__(self, q, p):
+        coupled = jnp.sum(jnp.sin(q)) * jnp.sum(jnp.cos(p))
+        return tao_energy(q, p) + self.coupling * coupled
+
+
+def stacked(y):
+    return np.stack(jax.tree.leaves(y))
+
+
+def at_end(sol):
+    return jax.tree.map(lambda y: y[0], sol.ys)

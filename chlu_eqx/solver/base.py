@@ -1,7 +1,7 @@
 """What every solver here needs from diffrax's protocol."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import diffrax
 import equinox as eqx
@@ -19,6 +19,15 @@ from ..term import HamiltonianTerm
 def axpy(a: RealScalarLike, x: PyTree, y: PyTree) -> PyTree:
     """`a x + y`, leaf by leaf, in the dtype of `y`."""
     return jax.tree.map(lambda xi, yi: jnp.asarray(a, yi.dtype) * xi + yi, x, y)
+
+
+def zeros_like(y: PyTree) -> PyTree:
+    return jax.tree.map(jnp.zeros_like, y)
+
+
+def time_between(t0: RealScalarLike, t1: RealScalarLike, c: float) -> RealScalarLike:
+    """When the part `c` of a step is over."""
+    return t0 if c == 0 else t1 if c == 1 else (1 - c) * t0 + c * t1
 
 
 def all_finite(y: PyTree) -> Bool[Array, ""]:
@@ -57,6 +66,19 @@ def flows(terms: diffrax.AbstractTerm) -> Flows:
         lambda t, y, args: terms.vf(t, y, args)[1],
         None,
     )
+
+
+# Of a time and a state: `(dq, dp)` there.
+Field: TypeAlias = Callable[[RealScalarLike, PyTree], tuple[PyTree, PyTree]]
+
+
+def conservative_field(terms: diffrax.AbstractTerm, args: PyTree) -> Field:
+    """The velocity and the force, without friction."""
+    flow = flows(terms)
+    if flow.friction is None:
+        # The same, in one evaluation.
+        return lambda t, y: terms.vf(t, y, args)
+    return lambda t, y: (flow.velocity(t, y, args), flow.force(t, y, args))
 
 
 def check_separable(solver: str, terms: diffrax.AbstractTerm) -> None:

@@ -1,5 +1,6 @@
 """Compositions of exact flows: the one stepper behind the explicit solvers."""
 
+import functools
 from typing import TYPE_CHECKING
 
 import diffrax
@@ -8,7 +9,7 @@ from jaxtyping import PyTree
 
 from .._types import RealScalarLike
 from ..friction import damped, friction_flow
-from .base import axpy, check_separable, flows
+from .base import axpy, check_separable, flows, time_between
 from .reversible import AbstractReversibleSolver, Flow, Parts, Phase
 
 
@@ -38,9 +39,7 @@ class AbstractComposition(AbstractReversibleSolver):
     # Parts of the step's friction taken before and after.
     frictions: AbstractClassVar[tuple[float, float]]
 
-    def check(
-        self, terms: diffrax.AbstractTerm, t: RealScalarLike, y: PyTree, args: PyTree
-    ) -> None:
+    def check(self, terms: diffrax.AbstractTerm) -> None:
         check_separable(type(self).__name__, terms)
 
     def companion(self, y: PyTree) -> PyTree:
@@ -63,8 +62,7 @@ class AbstractComposition(AbstractReversibleSolver):
         # Not the difference of the times: going backward it has the other sign.
         h = terms.contr(t0, t1)
 
-        def time(c: float) -> RealScalarLike:
-            return t0 if c == 0 else t1 if c == 1 else (1 - c) * t0 + c * t1
+        time = functools.partial(time_between, t0, t1)
 
         def kick(b: float, t: RealScalarLike) -> Flow:
             def apply(sign: int, z: Phase, force: PyTree) -> tuple[Phase, RESULTS]:

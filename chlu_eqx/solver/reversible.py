@@ -53,9 +53,7 @@ class AbstractReversibleSolver(diffrax.AbstractSolver[SolverState]):
     interpolation_cls: ClassVar = diffrax.ThirdOrderHermitePolynomialInterpolation
 
     @abc.abstractmethod
-    def check(
-        self, terms: diffrax.AbstractTerm, t: RealScalarLike, y: PyTree, args: PyTree
-    ) -> None:
+    def check(self, terms: diffrax.AbstractTerm) -> None:
         """Raise, at trace time, for what this solver cannot step."""
 
     @abc.abstractmethod
@@ -102,7 +100,7 @@ class AbstractReversibleSolver(diffrax.AbstractSolver[SolverState]):
         if _is_backsolve(terms, y0):
             return None, None
         check_phase_field(type(self).__name__, terms, t0, y0, args)
-        self.check(terms, t0, y0, args)
+        self.check(terms)
         companion = self.companion(y0)
         return companion, self.shared(terms, t0, (y0, companion), args)
 

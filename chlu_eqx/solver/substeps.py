@@ -113,7 +113,8 @@ class Substeps(diffrax.AbstractWrappedSolver[Any]):
         y0: PyTree,
         args: PyTree,
     ) -> PyTree:
-        return self.solver.init(terms, t0, t0 + (t1 - t0) / self.n, y0, args)
+        first = substep_times(t0, t1, 0, self.n)
+        return self.solver.init(terms, *first, y0, args)
 
     def step(
         self,

@@ -1,5 +1,6 @@
 """Tao's explicit method, for energies of any form."""
 
+import functools
 from typing import Any
 
 import diffrax
@@ -12,8 +13,7 @@ from jaxtyping import Array, PyTree
 from .._checks import positive
 from .._types import RealScalarLike
 from ..friction import friction_flow
-from .base import axpy, flows
-from .implicit import conservative_field
+from .base import axpy, conservative_field, flows, time_between
 from .reversible import AbstractReversibleSolver, Flow, Parts, Phase
 from .splitting import KahanLi6, Suzuki4
 
@@ -117,9 +117,7 @@ class TaoSolver(AbstractReversibleSolver):
     def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
         return self._order if flows(terms).friction is None else 2
 
-    def check(
-        self, terms: diffrax.AbstractTerm, t: RealScalarLike, y: PyTree, args: PyTree
-    ) -> None:
+    def check(self, terms: diffrax.AbstractTerm) -> None:
         """Any ordinary differential equation over `(q, p)` will do."""
 
     def companion(self, y: PyTree) -> PyTree:
@@ -145,8 +143,7 @@ class TaoSolver(AbstractReversibleSolver):
         # Not the difference of the times: going backward it has the other sign.
         h = terms.contr(t0, t1)
 
-        def time(c: float) -> RealScalarLike:
-            return (1 - c) * t0 + c * t1
+        time = functools.partial(time_between, t0, t1)
 
         def energy(copy: bool, a: float, t: RealScalarLike) -> Flow:
             """The flow of `H(q, y)` or, for the copy, that of `H(x, p)`."""

@@ -25,7 +25,16 @@ from chlu_eqx.solver.implicit import (
     ImplicitMidpoint,
 )
 
-from ..problems import learned, random_state, reference, solve
+from ..problems import (
+    at_end,
+    learned,
+    Mixed,
+    random_state,
+    reference,
+    solve,
+    stacked,
+    tao_energy,
+)
 
 
 SOLVERS = {
@@ -36,23 +45,6 @@ SOLVERS = {
 ORDER = {"ImplicitMidpoint": 2, "GeneralizedLeapfrog": 2, "GaussLegendre4": 4}
 
 every_solver = pytest.mark.parametrize("name", SOLVERS)
-
-
-def tao_energy(q, p):
-    return jnp.sum((q**2 + 1) * (p**2 + 1)) / 2
-
-
-class Mixed(cx.AbstractHamiltonian):
-    """Neither separable nor quadratic, with every coordinate coupled to every other."""
-
-    coupling: jax.Array
-
-    def __init__(self, coupling: float = 0.4):
-        self.coupling = jnp.array(coupling)
-
-    def __call__(self, q, p):
-        coupled = jnp.sum(jnp.sin(q)) * jnp.sum(jnp.cos(p))
-        return tao_energy(q, p) + self.coupling * coupled
 
 
 class Friction(eqx.Module):
@@ -68,18 +60,10 @@ class Friction(eqx.Module):
 STATE = random_state(1, 2, 0.5)
 
 
-def _stacked(y):
-    return np.stack(jax.tree.leaves(y))
-
-
-def _at_end(sol):
-    return jax.tree.map(lambda y: y[0], sol.ys)
-
-
 @functools.cache
 def _exact():
     def run(scale):
-        return _at_end(reference(_term(scale), STATE, 0.0, 2.0))
+        return at_end(reference(_term(scale), STATE, 0.0, 2.0))
 
     return jax.jit(jax.vmap(run))(jnp.array([0.0, 1.0]))
 
@@ -117,7 +101,7 @@ DRIVEN_STATE = (jnp.array([0.5]), jnp.array([0.1]))
 
 @functools.cache
 def _exact_driven():
-    return _at_end(reference(diffrax.ODETerm(driven), DRIVEN_STATE, 0.4, 1.6))
+    return at_end(reference(diffrax.ODETerm(driven), DRIVEN_STATE, 0.4, 1.6))
 
 
 @every_solver
@@ -128,15 +112,15 @@ def test_explicit_time(name):
     def run(y0, t0, t1, n):
         dt0 = (t1 - t0) / n
         field, solver = diffrax.ODETerm(driven), SOLVERS[name]()
-        return _at_end(diffrax.diffeqsolve(field, solver, t0, t1, dt0, y0))
+        return at_end(diffrax.diffeqsolve(field, solver, t0, t1, dt0, y0))
 
     coarse, fine = (run(DRIVEN_STATE, 0.4, 1.6, n) for n in (64.0, 128.0))
-    errors = [np.abs(_stacked(y) - _stacked(_exact_driven())) for y in (coarse, fine)]
+    errors = [np.abs(stacked(y) - stacked(_exact_driven())) for y in (coarse, fine)]
     order = np.log2(errors[0].max() / errors[1].max())
     assert abs(order - ORDER[name]) < 0.1
     back = run(fine, 1.6, 0.4, 128.0)
     assert np.abs(fine[0] - DRIVEN_STATE[0]) > 0.1
-    np.testing.assert_allclose(_stacked(back), _stacked(DRIVEN_STATE), atol=1e-13)
+    np.testing.assert_allclose(stacked(back), stacked(DRIVEN_STATE), atol=1e-13)
 
 
 @every_solver
@@ -172,7 +156,7 @@ def test_backward_step(name):
     assert made == diffrax.RESULTS.successful
     assert undone == diffrax.RESULTS.successful
     assert np.abs(y1[0] - STATE[0]).max() > 0.1
-    np.testing.assert_allclose(_stacked(y), _stacked(STATE), atol=1e-14)
+    np.testing.assert_allclose(stacked(y), stacked(STATE), atol=1e-14)
 
 
 @every_solver
@@ -225,7 +209,7 @@ def test_separable_leapfrog_is_verlet():
     run = dict(dt=0.2, num_steps=20)
     got = cx.rollout(term, GeneralizedLeapfrog(), STATE, **run)
     want = cx.rollout(term, cx.CHLUSolver(), STATE, **run)
-    np.testing.assert_allclose(_stacked(got), _stacked(want), atol=1e-13)
+    np.testing.assert_allclose(stacked(got), stacked(want), atol=1e-13)
 
 
 def blow_up(t, y, rate):
@@ -300,7 +284,7 @@ def test_other_root_finders():
         optx.FixedPointIteration(1e-14, 1e-14),
     ):
         got = cx.rollout(term, ImplicitMidpoint(root_finder, 50), STATE, **run)
-        np.testing.assert_allclose(_stacked(got), _stacked(want), atol=1e-13)
+        np.testing.assert_allclose(stacked(got), stacked(want), atol=1e-13)
 
 
 @every_solver
@@ -318,7 +302,7 @@ def test_gradient(name):
         if adjoint is None:
             y1, *_ = solver.step(term, 0.0, 0.5, y0, None, (None, None), False)
         else:
-            y1 = _at_end(solve(term, solver, y0, 0.0, 0.5, 1, adjoint=adjoint))
+            y1 = at_end(solve(term, solver, y0, 0.0, 0.5, 1, adjoint=adjoint))
         return sum(jnp.sum(y**2) for y in y1)
 
     value = eqx.filter_jit(jax.value_and_grad(loss))
@@ -346,8 +330,8 @@ def test_float32(name):
     y1 = run(y0, 0.1)
     back = run(y1, -0.1)
     assert y1[0].dtype == jnp.float32
-    np.testing.assert_allclose(_stacked(y1), _stacked(run(STATE, 0.1)), atol=3e-6)
-    np.testing.assert_allclose(_stacked(back), _stacked(STATE), atol=1e-5)
+    np.testing.assert_allclose(stacked(y1), stacked(run(STATE, 0.1)), atol=3e-6)
+    np.testing.assert_allclose(stacked(back), stacked(STATE), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["GeneralizedLeapfrog"])
@@ -409,9 +393,9 @@ def test_settles(name):
 def test_substeps():
     term = cx.HamiltonianTerm(Mixed(), 0.2)
     solver = ImplicitMidpoint()
-    coarse = _at_end(solve(term, cx.Substeps(solver, 5), STATE, 0.0, 1.0, 4))
+    coarse = at_end(solve(term, cx.Substeps(solver, 5), STATE, 0.0, 1.0, 4))
     fine = step_map(term, solver, dt=0.05, num_steps=20)(STATE)
-    np.testing.assert_allclose(_stacked(coarse), _stacked(fine), atol=1e-14)
+    np.testing.assert_allclose(stacked(coarse), stacked(fine), atol=1e-14)
 
 
 @every_solver

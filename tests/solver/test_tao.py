@@ -16,27 +16,19 @@ import chlu_eqx as cx
 from chlu_eqx.analysis import conformal_factor, step_map, symplecticity_defect
 from chlu_eqx.solver.tao import TaoSolver
 
-from ..problems import learned, random_state, reference, solve
+from ..problems import (
+    at_end,
+    learned,
+    Mixed,
+    random_state,
+    reference,
+    solve,
+    stacked,
+    tao_energy,
+)
 
 
 every_order = pytest.mark.parametrize("order", [2, 4, 6])
-
-
-def tao_energy(q, p):
-    return jnp.sum((q**2 + 1) * (p**2 + 1)) / 2
-
-
-class Mixed(cx.AbstractHamiltonian):
-    """Neither separable nor quadratic, with every coordinate coupled to every other."""
-
-    coupling: jax.Array
-
-    def __init__(self, coupling: float = 0.4):
-        self.coupling = jnp.array(coupling)
-
-    def __call__(self, q, p):
-        coupled = jnp.sum(jnp.sin(q)) * jnp.sum(jnp.cos(p))
-        return tao_energy(q, p) + self.coupling * coupled
 
 
 STATE = random_state(1, 2, 0.5)
@@ -52,18 +44,10 @@ FRICTIONS = {
 ENERGIES = {"mixed": Mixed(), "separable": learned(0, 2, True)}
 
 
-def _stacked(y):
-    return np.stack(jax.tree.leaves(y))
-
-
-def _at_end(sol):
-    return jax.tree.map(lambda y: y[0], sol.ys)
-
-
 @functools.cache
 def _exact(energy, friction):
     term = cx.HamiltonianTerm(ENERGIES[energy], FRICTIONS[friction])
-    return _at_end(reference(term, STATE, 0.0, 1.0))
+    return at_end(reference(term, STATE, 0.0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -107,12 +91,12 @@ def test_explicit_time(order):
     @jax.jit
     def run(y0, t0, t1, n):
         solver = TaoSolver(2.0, order)
-        return _at_end(diffrax.diffeqsolve(field, solver, t0, t1, (t1 - t0) / n, y0))
+        return at_end(diffrax.diffeqsolve(field, solver, t0, t1, (t1 - t0) / n, y0))
 
-    exact = _at_end(reference(field, y0, 0.4, 1.6))
+    exact = at_end(reference(field, y0, 0.4, 1.6))
     for start, end, times in ((y0, exact, (0.4, 1.6)), (exact, y0, (1.6, 0.4))):
         errors = [
-            np.abs(_stacked(run(start, *times, n)) - _stacked(end)).max()
+            np.abs(stacked(run(start, *times, n)) - stacked(end)).max()
             for n in (24.0, 48.0)
         ]
         assert abs(np.log2(errors[0] / errors[1]) - order) < 0.25
@@ -146,7 +130,7 @@ def test_by_hand():
     for n in (0, 1):
         t0 = n * h
         y0, _, _, state, _ = solver.step(term, t0, t0 + h, y0, None, state, False)
-    np.testing.assert_allclose(_stacked((y0, state[0]))[:, 0], z, rtol=1e-14)
+    np.testing.assert_allclose(stacked((y0, state[0]))[:, 0], z, rtol=1e-14)
 
 
 def test_symplectic():
@@ -199,7 +183,7 @@ def test_backward_step(order, friction):
     start, end, back = there_and_back(STATE)
     assert np.abs(end[0][0] - STATE[0]).max() > 0.1
     assert np.abs(end[0][0] - end[1][0][0]).max() > 1e-10
-    np.testing.assert_allclose(_stacked(back), _stacked(start), atol=1e-12)
+    np.testing.assert_allclose(stacked(back), stacked(start), atol=1e-12)
 
 
 @every_order
@@ -262,7 +246,7 @@ def test_gradient():
         energy, friction, omega, y0 = eqx.combine(unravel(flat), static)
         term, solver = cx.HamiltonianTerm(energy, friction), TaoSolver(omega)
         adjoint = diffrax.DirectAdjoint()
-        ys = _at_end(solve(term, solver, y0, 0.0, 0.8, 4, adjoint=adjoint))
+        ys = at_end(solve(term, solver, y0, 0.0, 0.8, 4, adjoint=adjoint))
         return sum(jnp.sum(y**2) for y in ys)
 
     _, gradient = value(flat)
@@ -283,7 +267,7 @@ def test_float32():
 
     single, double = run(jax.tree.map(jnp.float32, STATE)), run(STATE)
     assert single[0].dtype == jnp.float32
-    np.testing.assert_allclose(_stacked(single), _stacked(double), atol=1e-5)
+    np.testing.assert_allclose(stacked(single), stacked(double), atol=1e-5)
 
 
 def test_pytrees():

@@ -1,12 +1,18 @@
 """Higher orders: splittings with more kicks and drifts."""
 
-from typing import ClassVar
+from typing import ClassVar, TYPE_CHECKING
 
 import diffrax
 from jaxtyping import PyTree
 
 from .base import flows
 from .composition import AbstractComposition
+
+
+if TYPE_CHECKING:
+    from typing import ClassVar as AbstractClassVar
+else:
+    from equinox import AbstractClassVar
 
 
 def _palindrome(*half: float, middle: int) -> tuple[float, ...]:
@@ -27,7 +33,17 @@ def _verlet_kicks(steps: tuple[float, ...]) -> tuple[float, ...]:
 # order conditions hold: by no more than 2e-15.
 
 
-class Yoshida4(AbstractComposition):
+class AbstractSplitting(AbstractComposition):
+    """A composition with half of the friction before it and half after."""
+
+    conservative_order: AbstractClassVar[int]
+    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
+
+    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
+        return self.conservative_order if flows(terms).friction is None else 2
+
+
+class Yoshida4(AbstractSplitting):
     r"""The triple jump: three velocity Verlets $S$, the middle one backward,
 
     $$S_{\gamma h} \circ S_{(1 - 2\gamma) h} \circ S_{\gamma h}, \qquad
@@ -59,13 +75,10 @@ class Yoshida4(AbstractComposition):
 
     drifts: ClassVar[tuple[float, ...]] = _palindrome(1 / (2 - 2 ** (1 / 3)), middle=1)
     kicks: ClassVar[tuple[float, ...]] = _verlet_kicks(drifts)
-    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
-
-    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        return 4 if flows(terms).friction is None else 2
+    conservative_order: ClassVar[int] = 4
 
 
-class Suzuki4(AbstractComposition):
+class Suzuki4(AbstractSplitting):
     r"""Suzuki's fractal: five velocity Verlets $S$, the middle one backward,
 
     $$S_{\gamma h} \circ S_{\gamma h} \circ S_{(1 - 4\gamma) h} \circ S_{\gamma h} \circ
@@ -96,16 +109,13 @@ class Suzuki4(AbstractComposition):
     """
 
     drifts: ClassVar[tuple[float, ...]] = _palindrome(
-        *(2 * (1 / (4 - 4 ** (1 / 3)),)), middle=1
+        *[1 / (4 - 4 ** (1 / 3))] * 2, middle=1
     )
     kicks: ClassVar[tuple[float, ...]] = _verlet_kicks(drifts)
-    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
-
-    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        return 4 if flows(terms).friction is None else 2
+    conservative_order: ClassVar[int] = 4
 
 
-class BlanesMoan4(AbstractComposition):
+class BlanesMoan4(AbstractSplitting):
     r"""Blanes and Moan's partitioned method $S_6$ of order 4.
 
     Seven kicks and six drifts, kick first; six forces per step. The three coefficients
@@ -139,13 +149,10 @@ class BlanesMoan4(AbstractComposition):
     drifts: ClassVar[tuple[float, ...]] = _palindrome(
         0.20951510661336202, -0.14385177317981801, middle=2
     )
-    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
-
-    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        return 4 if flows(terms).friction is None else 2
+    conservative_order: ClassVar[int] = 4
 
 
-class BlanesMoan6(AbstractComposition):
+class BlanesMoan6(AbstractSplitting):
     r"""Blanes and Moan's partitioned method $S_{10}$ of order 6.
 
     Eleven kicks and ten drifts, kick first; ten forces per step. Time-symmetric and
@@ -189,13 +196,10 @@ class BlanesMoan6(AbstractComposition):
         0.43266640257817360,
         middle=2,
     )
-    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
-
-    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        return 6 if flows(terms).friction is None else 2
+    conservative_order: ClassVar[int] = 6
 
 
-class BlanesMoanNystrom4(AbstractComposition):
+class BlanesMoanNystrom4(AbstractSplitting):
     r"""Blanes and Moan's Nyström method $\text{SRKN}_6^b$ of order 4, for a quadratic
     kinetic energy.
 
@@ -232,13 +236,10 @@ class BlanesMoanNystrom4(AbstractComposition):
     drifts: ClassVar[tuple[float, ...]] = _palindrome(
         0.24529895718427116, 0.60487266571107997, middle=2
     )
-    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
-
-    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        return 4 if flows(terms).friction is None else 2
+    conservative_order: ClassVar[int] = 4
 
 
-class BlanesMoanNystrom6(AbstractComposition):
+class BlanesMoanNystrom6(AbstractSplitting):
     r"""Blanes and Moan's Nyström method $\text{SRKN}_{11}^b$ of order 6, for a
     quadratic kinetic energy.
 
@@ -288,13 +289,10 @@ class BlanesMoanNystrom6(AbstractComposition):
         0.35720887279592775,
         middle=1,
     )
-    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
-
-    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        return 6 if flows(terms).friction is None else 2
+    conservative_order: ClassVar[int] = 6
 
 
-class KahanLi6(AbstractComposition):
+class KahanLi6(AbstractSplitting):
     r"""Kahan and Li's `s9odr6a`: nine velocity Verlets $S$ of order 6 together,
 
     $$S_{\gamma_1 h} \circ \cdots \circ S_{\gamma_9 h}, \qquad
@@ -332,13 +330,10 @@ class KahanLi6(AbstractComposition):
         middle=1,
     )
     kicks: ClassVar[tuple[float, ...]] = _verlet_kicks(drifts)
-    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
-
-    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        return 6 if flows(terms).friction is None else 2
+    conservative_order: ClassVar[int] = 6
 
 
-class KahanLi8(AbstractComposition):
+class KahanLi8(AbstractSplitting):
     r"""Kahan and Li's `s17odr8a`: seventeen velocity Verlets $S$ of order 8 together,
 
     $$S_{\gamma_1 h} \circ \cdots \circ S_{\gamma_{17} h}, \qquad
@@ -380,7 +375,4 @@ class KahanLi8(AbstractComposition):
         middle=1,
     )
     kicks: ClassVar[tuple[float, ...]] = _verlet_kicks(drifts)
-    frictions: ClassVar[tuple[float, float]] = (0.5, 0.5)
-
-    def order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
-        return 8 if flows(terms).friction is None else 2
+    conservative_order: ClassVar[int] = 8

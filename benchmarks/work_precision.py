@@ -55,7 +55,7 @@ GENERAL = {
     "TaoSolver": cx.TaoSolver(),
     "TaoSolver, order 4": cx.TaoSolver(order=4),
     **{
-        solver.__name__: solver()  # pyright: ignore[reportCallIssue]
+        solver.__name__: solver()
         for solver in (cx.ImplicitMidpoint, cx.GeneralizedLeapfrog, cx.GaussLegendre4)
     },
 }

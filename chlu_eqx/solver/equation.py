@@ -43,8 +43,9 @@ class AbstractImplicit(AbstractReversibleSolver):
     Subclasses are the equations.
     """
 
-    root_finder: RootFinder | None
-    root_find_max_steps: int
+    # With defaults, where type checkers look for the arguments of the subclasses.
+    root_finder: RootFinder | None = None
+    root_find_max_steps: int = 20
 
     def __init__(
         self, root_finder: RootFinder | None = None, root_find_max_steps: int = 20

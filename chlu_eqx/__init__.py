@@ -19,9 +19,12 @@ from .hamiltonian import (
     RelativisticKinetic as RelativisticKinetic,
     SeparableHamiltonian as SeparableHamiltonian,
 )
+from .noise import FixedGridBrownianPath as FixedGridBrownianPath
 from .rollout import rollout as rollout
 from .solver import (
     AbstractReversibleSolver as AbstractReversibleSolver,
+    BABO as BABO,
+    BAOAB as BAOAB,
     BlanesMoan4 as BlanesMoan4,
     BlanesMoan6 as BlanesMoan6,
     BlanesMoanNystrom4 as BlanesMoanNystrom4,
@@ -34,6 +37,7 @@ from .solver import (
     KahanLi6 as KahanLi6,
     KahanLi8 as KahanLi8,
     KickDriftKickDamp as KickDriftKickDamp,
+    MetropolisBAOAB as MetropolisBAOAB,
     Substeps as Substeps,
     Suzuki4 as Suzuki4,
     SymplecticEuler as SymplecticEuler,
@@ -41,7 +45,11 @@ from .solver import (
     Yoshida4 as Yoshida4,
 )
 from .stepsize import StepDensityController as StepDensityController
-from .term import HamiltonianTerm as HamiltonianTerm, PartitionedTerm as PartitionedTerm
+from .term import (
+    HamiltonianTerm as HamiltonianTerm,
+    LangevinTerm as LangevinTerm,
+    PartitionedTerm as PartitionedTerm,
+)
 
 
 __version__ = importlib.metadata.version("chlu_eqx")

@@ -1,17 +1,17 @@
 """Terms: which equation is solved."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree, Scalar
+from jaxtyping import Array, ArrayLike, PyTree, Scalar
 
 from ._checks import nonnegative, phase_state
 from ._types import RealScalarLike
-from .friction import damped, Friction
-from .hamiltonian import SeparableHamiltonian
+from .friction import damped, Friction, rates
+from .hamiltonian import AbstractKineticEnergy, SeparableHamiltonian
 
 
 class HamiltonianTerm(diffrax.AbstractTerm):
@@ -140,3 +140,135 @@ class PartitionedTerm(diffrax.AbstractTerm):
     def prod(self, vf: PyTree, control: RealScalarLike) -> PyTree:
         dq, dp = vf
         return self.drift.prod(dq, control), self.kick.prod(dp, control)
+
+
+# kT, or from a time to it, like a schedule of optax.
+Temperature: TypeAlias = ArrayLike | Callable[[RealScalarLike], ArrayLike]
+
+
+class HeatBath(diffrax.AbstractTerm):
+    r"""The noise of a [`chlu_eqx.LangevinTerm`][],
+    $\sqrt{2\Gamma\,\Sigma(p)}\,\mathrm dW$, on the momenta of `y = (q, p)`."""
+
+    kinetic: AbstractKineticEnergy
+    friction: Any
+    temperature: Any
+    path: diffrax.AbstractBrownianPath
+
+    def vf(self, t: RealScalarLike, y: PyTree, args: PyTree) -> tuple[Array, Array]:
+        del args
+        q, p = y
+        rate = rates(self.friction, q, p)
+        variance = self.kinetic.noise_variance(p, self.temperature_at(t))
+        return jnp.zeros_like(q), jnp.sqrt(2 * rate * variance)
+
+    def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs) -> PyTree:
+        return self.path.evaluate(t0, t1, **kwargs)
+
+    def prod(self, vf: tuple[Array, Array], control: Array) -> tuple[Array, Array]:
+        still, width = vf
+        return still, width * control[: width.shape[0]].astype(width.dtype)
+
+    def temperature_at(self, t: RealScalarLike) -> Any:
+        return self.temperature(t) if callable(self.temperature) else self.temperature
+
+
+class LangevinTerm(diffrax.MultiTerm):
+    r"""Langevin's equation, for kinetic energies of any form: Hamilton's equations in a
+    heat bath of temperature $kT$, over states `y = (q, p)`, in the sense of Itô,
+
+    $$\mathrm dq = \nabla T(p)\,\mathrm dt, \qquad
+    \mathrm dp = -\nabla V(q)\,\mathrm dt - \Gamma p\,\mathrm dt
+    + \sqrt{2\Gamma\,\Sigma(p)}\,\mathrm dW,$$
+
+    which leaves $e^{-H(q, p)/kT}$ as it is. In the bath of a Newtonian energy
+    $\Sigma = M\,kT$; of a relativistic one $\Sigma(p) = M\,kT\,(T(p) + kT)/c^2$. (With
+    the $\Sigma = kT$ of Jawahar & Pierini, arXiv 2603.01768, it would leave another
+    law.)
+
+    It is a `diffrax.MultiTerm` of the drift, a [`chlu_eqx.HamiltonianTerm`][], and the
+    noise. [`chlu_eqx.BAOAB`][] is the solver made for it. Any other of diffrax
+    integrates it too: Itô solvers (`Euler`, `ItoMilstein`) as it is; Stratonovich
+    solvers (`Heun`, `SlowRK`) through [`stratonovich`][chlu_eqx.LangevinTerm]`()`,
+    which is the same equation in their sense; and those for additive noise (`SEA`,
+    `ShARK`, `SRA1`) if the kinetic energy is Newtonian.
+
+    !!! Example
+
+        ```python
+        hamiltonian = chlu_eqx.SeparableHamiltonian(
+            chlu_eqx.RelativisticKinetic(2), chlu_eqx.Confinement(0.5)
+        )
+        path = chlu_eqx.FixedGridBrownianPath(
+            dt=1 / 16, shape=(5,), key=jax.random.key(0)
+        )
+        diffrax.diffeqsolve(
+            chlu_eqx.LangevinTerm(hamiltonian, path, friction=1.0, temperature=0.5),
+            chlu_eqx.BAOAB(), t0=0.0, t1=100.0, dt0=1 / 16,
+            y0=(jnp.zeros(2), jnp.zeros(2)),
+        )
+        ```
+    """
+
+    def __init__(
+        self,
+        hamiltonian: SeparableHamiltonian,
+        path: diffrax.AbstractBrownianPath,
+        *,
+        friction: Friction,
+        temperature: Temperature,
+    ):
+        r"""**Arguments:**
+
+        - `hamiltonian`: a [`chlu_eqx.SeparableHamiltonian`][] with an
+            [`chlu_eqx.AbstractKineticEnergy`][], over arrays of shape `(dim,)`.
+        - `path`: Brownian motion of shape `(dim,)`: any path of diffrax, or a
+            [`chlu_eqx.FixedGridBrownianPath`][], which is much faster. Of shape
+            `(dim + 3,)` it serves everything: [`chlu_eqx.BAOAB`][] takes two numbers
+            more for a relativistic energy, and [`chlu_eqx.MetropolisBAOAB`][] another.
+        - `friction`: the rate $\Gamma$, as in [`chlu_eqx.HamiltonianTerm`][]. A
+            callable of `(q, p)` must not depend on `p`: the law would be another.
+        - `temperature`: $kT$, in units of energy; a non-negative scalar, or a callable
+            from the time to one, such as the schedules of optax:
+            `optax.linear_schedule(1.0, 0.01, 50.0)` cools down until $t = 50$.
+
+        **Raises:** `ValueError` if the energy is of another form, `path` is no Brownian
+        path of an array, or a constant is negative.
+        """
+        if not isinstance(hamiltonian, SeparableHamiltonian) or not isinstance(
+            hamiltonian.kinetic, AbstractKineticEnergy
+        ):
+            raise ValueError(
+                "`hamiltonian` must be a `SeparableHamiltonian` whose kinetic energy "
+                "is a `NewtonianKinetic`, a `RelativisticKinetic` or another "
+                f"`AbstractKineticEnergy`, for its heat bath; got {hamiltonian}."
+            )
+        if not isinstance(path, diffrax.AbstractBrownianPath):
+            raise ValueError(
+                "`path` must be a Brownian path, such as "
+                f"`chlu_eqx.FixedGridBrownianPath(...)`, got {path}."
+            )
+        if not callable(temperature):
+            temperature = nonnegative("temperature", temperature)
+        drift = HamiltonianTerm(hamiltonian, friction)
+        kinetic = hamiltonian.kinetic
+        super().__init__(drift, HeatBath(kinetic, drift.friction, temperature, path))
+
+    def stratonovich(self) -> diffrax.MultiTerm:
+        r"""The same equation in the sense of Stratonovich: its drift of the momentum is
+
+        $$-\nabla V(q) - \Gamma p
+        - \tfrac12 \Gamma \left(\Sigma(p)\,\nabla T(p)/kT - p\right),$$
+
+        whose last part vanishes for a Newtonian energy. For $kT > 0$."""
+        drift, bath = self.terms
+
+        def corrected(t: RealScalarLike, y: PyTree, args: PyTree) -> PyTree:
+            q, p = y
+            velocity, force = drift.vf(t, y, args)
+            kT = jnp.asarray(bath.temperature_at(t), p.dtype)
+            # ∂ᵢΣᵢ, since the noise and the friction balance.
+            slope = bath.kinetic.noise_variance(p, kT) / kT * velocity - p
+            return velocity, force - rates(bath.friction, q, p) * slope / 2
+
+        return diffrax.MultiTerm(diffrax.ODETerm(corrected), bath)

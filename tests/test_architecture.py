@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # lower floors only.
 FLOORS = [
     ["_checks", "_types"],
-    ["hamiltonian", "friction", "stepsize"],
+    ["hamiltonian", "friction", "noise", "stepsize"],
     ["term"],
     ["solver"],
     ["_backward"],

@@ -6,16 +6,21 @@ from typing import Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Scalar
+import jax.random as jr
+from jax.scipy.special import ndtr
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from .._checks import positive
+from .._types import RealScalarLike
+from ._maxwell_juttner import inverse_gaussian, radius
 
 
 class AbstractKineticEnergy(eqx.Module):
     """A kinetic energy $T(p)$ of one unbatched momentum of shape `(dim,)`.
 
-    Subclasses give `__call__(p)`, the energy, and `velocity(p)`, its gradient in
-    closed form. Use `jax.vmap` for batches.
+    Subclasses give `__call__(p)`, the energy; `velocity(p)`, its gradient in closed
+    form; and what a heat bath of temperature $kT$ does: `sample`, `thermostat` and
+    `noise_variance`. Use `jax.vmap` for batches.
     """
 
     @abc.abstractmethod
@@ -25,6 +30,54 @@ class AbstractKineticEnergy(eqx.Module):
     @abc.abstractmethod
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
         r"""The velocity $\dot q = \nabla T(p)$, of shape `(dim,)`."""
+
+    @abc.abstractmethod
+    def sample(
+        self, key: PRNGKeyArray, temperature: RealScalarLike
+    ) -> Float[Array, " dim"]:
+        r"""A momentum of shape `(dim,)`, drawn from $e^{-T(p)/kT}$ exactly.
+
+        **Arguments:**
+
+        - `key`: a `jax.random.key`.
+        - `temperature`: $kT$, in units of energy; positive.
+        """
+
+    @abc.abstractmethod
+    def thermostat(
+        self,
+        p: Float[Array, " dim"],
+        damping: ArrayLike,
+        temperature: RealScalarLike,
+        noise: Float[Array, " noise"],
+    ) -> Float[Array, " dim"]:
+        r"""A step of a heat bath: the momentum decays by $e^{-x}$ and is filled up with
+        noise, so that $e^{-T(p)/kT}$ is left as it is, exactly.
+
+        **Arguments:**
+
+        - `p`: the momentum, of shape `(dim,)`.
+        - `damping`: $x = \Gamma h$, the friction times the length of the step; a
+            non-negative scalar or of shape `(dim,)`.
+        - `temperature`: $kT$, in units of energy; non-negative.
+        - `noise`: independent standard normal numbers, of shape `(noise_dim,)` or more.
+        """
+
+    @abc.abstractmethod
+    def noise_variance(
+        self, p: Float[Array, " dim"], temperature: RealScalarLike
+    ) -> Float[Array, " dim"]:
+        r"""The diagonal $\Sigma(p)$ with which
+
+        $$\mathrm dp = -\Gamma p\,\mathrm dt + \sqrt{2\Gamma\,\Sigma(p)}\,\mathrm dW$$
+
+        (Itô) leaves $e^{-T(p)/kT}$ as it is.
+        """
+
+    @property
+    @abc.abstractmethod
+    def noise_dim(self) -> int:
+        """How many normal numbers a step of the thermostat takes."""
 
 
 class _Positive(eqx.Module):
@@ -96,6 +149,38 @@ class NewtonianKinetic(AbstractKineticEnergy):
 
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
         return p / self._mass(p.dtype)
+
+    def sample(
+        self, key: PRNGKeyArray, temperature: RealScalarLike
+    ) -> Float[Array, " dim"]:
+        """Gaussian, of variance $M\\,kT$."""
+        mass = self.mass
+        kT = jnp.asarray(temperature, mass.dtype)
+        return jnp.sqrt(mass * kT) * jr.normal(key, mass.shape, mass.dtype)
+
+    def thermostat(
+        self,
+        p: Float[Array, " dim"],
+        damping: ArrayLike,
+        temperature: RealScalarLike,
+        noise: Float[Array, " noise"],
+    ) -> Float[Array, " dim"]:
+        r"""The exact Ornstein-Uhlenbeck step
+
+        $$p \leftarrow e^{-x} p + \sqrt{1 - e^{-2x}} \sqrt{M\,kT}\; \xi.$$
+        """
+        width = jnp.sqrt(self.noise_variance(p, temperature))
+        return _ornstein_uhlenbeck(p, damping, width, noise)
+
+    def noise_variance(
+        self, p: Float[Array, " dim"], temperature: RealScalarLike
+    ) -> Float[Array, " dim"]:
+        r"""$\Sigma = M\,kT$."""
+        return self._mass(p.dtype) * jnp.asarray(temperature, p.dtype)
+
+    @property
+    def noise_dim(self) -> int:
+        return self._mass.log.size
 
 
 class RelativisticKinetic(AbstractKineticEnergy):
@@ -192,3 +277,64 @@ class RelativisticKinetic(AbstractKineticEnergy):
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
         u, norm, _, root_mass = self._scaled(p)
         return self._speed_limit(p.dtype) / root_mass * (u / norm)
+
+    def sample(
+        self, key: PRNGKeyArray, temperature: RealScalarLike
+    ) -> Float[Array, " dim"]:
+        """From the Maxwell-Jüttner law, by exact rejection; not differentiable by the
+        temperature, the rest mass or the speed limit."""
+        mass, c = self.mass, self.speed_limit
+        rest = self.rest_mass * c
+        length, direction = jr.split(key)
+        kT = jnp.asarray(temperature, mass.dtype)
+        u = jr.normal(direction, mass.shape, mass.dtype)
+        r = radius(length, mass.size, mass.size * kT / (rest * c))
+        return jnp.sqrt(mass) * rest * r * u / jnp.linalg.norm(u)
+
+    def thermostat(
+        self,
+        p: Float[Array, " dim"],
+        damping: ArrayLike,
+        temperature: RealScalarLike,
+        noise: Float[Array, " noise"],
+    ) -> Float[Array, " dim"]:
+        r"""The Maxwell-Jüttner law is a mixture of Gaussians:
+
+        $$p \mid s \sim \mathcal N\left(0, \tfrac{M}{2s}\right), \qquad
+        s \mid p \sim \mathrm{InverseGaussian}\left(\text{mean }
+        \tfrac{c^2}{2\,kT\,T(p)},\ \text{shape } \tfrac{c^2}{2\,(kT)^2}\right).$$
+
+        So draw $s$, and then make an Ornstein-Uhlenbeck step,
+        $p \leftarrow e^{-x} p + \sqrt{1 - e^{-2x}} \sqrt{M/2s}\; \xi$. The first `dim`
+        numbers of the noise are $\xi$, the next two give $s$.
+
+        Differentiable by everything, with derivatives whose mean is the derivative of
+        the mean.
+        """
+        dim = p.size
+        kT, energy = jnp.asarray(temperature, p.dtype), self(p)
+        # s over its mean; no division by kT, which may go to zero.
+        s = inverse_gaussian(kT / energy, noise[dim], ndtr(noise[dim + 1]))
+        width = jnp.sqrt(self._mass(p.dtype) * (kT * energy / s))
+        width = width / self._speed_limit(p.dtype)
+        return _ornstein_uhlenbeck(p, damping, width, noise)
+
+    def noise_variance(
+        self, p: Float[Array, " dim"], temperature: RealScalarLike
+    ) -> Float[Array, " dim"]:
+        r"""$\Sigma(p) = M\,kT\,(T(p) + kT)/c^2$."""
+        kT = jnp.asarray(temperature, p.dtype)
+        scale = kT * (self(p) + kT) / self._speed_limit(p.dtype) ** 2
+        return self._mass(p.dtype) * scale
+
+    @property
+    def noise_dim(self) -> int:
+        return self._mass.log.size + 2
+
+
+def _ornstein_uhlenbeck(
+    p: Float[Array, " dim"], damping: ArrayLike, width: Array, noise: Array
+) -> Float[Array, " dim"]:
+    # Of a short step too, 1 - e^(-2x) has all its digits.
+    x = jnp.broadcast_to(jnp.asarray(damping, p.dtype), p.shape)
+    return jnp.exp(-x) * p + jnp.sqrt(-jnp.expm1(-2 * x)) * width * noise[: p.size]

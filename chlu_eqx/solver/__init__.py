@@ -3,6 +3,11 @@ from .implicit import (
     GeneralizedLeapfrog as GeneralizedLeapfrog,
     ImplicitMidpoint as ImplicitMidpoint,
 )
+from .langevin import (
+    BABO as BABO,
+    BAOAB as BAOAB,
+    MetropolisBAOAB as MetropolisBAOAB,
+)
 from .reversible import AbstractReversibleSolver as AbstractReversibleSolver
 from .splitting import (
     BlanesMoan4 as BlanesMoan4,

@@ -7,6 +7,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from diffrax import RESULTS
 from jaxtyping import Array, Bool, PyTree
 
 from .._checks import phase_state
@@ -33,6 +34,15 @@ def time_between(t0: RealScalarLike, t1: RealScalarLike, c: float) -> RealScalar
 def all_finite(y: PyTree) -> Bool[Array, ""]:
     finite = [jnp.all(jnp.isfinite(yi)) for yi in jax.tree.leaves(y)]
     return jnp.all(jnp.stack(finite)) if finite else jnp.asarray(True)
+
+
+def finite(y: PyTree) -> RESULTS:
+    """How a step went that led here."""
+    return RESULTS.where(
+        all_finite(y),
+        RESULTS.successful,
+        RESULTS.nonfinite,  # pyright: ignore[reportArgumentType]
+    )
 
 
 def innermost(term: Any) -> diffrax.AbstractTerm:

@@ -15,7 +15,7 @@ from diffrax import RESULTS
 from jaxtyping import PyTree
 
 from .._types import RealScalarLike
-from .base import all_finite, axpy, check_phase_field, NoErrorEstimate
+from .base import axpy, check_phase_field, finite, NoErrorEstimate
 
 
 # What a step moves: the user's state and, beside it, what else the method carries on
@@ -130,7 +130,13 @@ class AbstractReversibleSolver(diffrax.AbstractSolver[SolverState]):
             dense_info = self.dense_info(terms, t0, t1, z0, z1, args, shared0, shared1)
             y1, companion = z1
             solver_state = companion, shared1
-        return y1, NoErrorEstimate(), dense_info, solver_state, _finite(y1, result)
+        return (
+            y1,
+            NoErrorEstimate(),
+            dense_info,
+            solver_state,
+            first_failure(result, finite(y1)),
+        )
 
     def backward_step(
         self,
@@ -154,7 +160,7 @@ class AbstractReversibleSolver(diffrax.AbstractSolver[SolverState]):
         z0, shared0, result = self._move(-1, terms, t0, t1, z1, args, shared1)
         dense_info = self.dense_info(terms, t0, t1, z0, z1, args, shared0, shared1)
         y0, companion = z0
-        return y0, dense_info, (companion, shared0), _finite(y0, result)
+        return y0, dense_info, (companion, shared0), first_failure(result, finite(y0))
 
     def func(
         self, terms: diffrax.AbstractTerm, t0: RealScalarLike, y0: PyTree, args: PyTree
@@ -256,16 +262,6 @@ def first_failure(*results: RESULTS) -> RESULTS:
         elif result is not RESULTS.successful:
             first = RESULTS.where(first == RESULTS.successful, result, first)
     return first
-
-
-def _finite(y: PyTree, result: RESULTS) -> RESULTS:
-    """The result, or that the state is no longer finite."""
-    finite = RESULTS.where(
-        all_finite(y),
-        RESULTS.successful,
-        RESULTS.nonfinite,  # pyright: ignore[reportArgumentType]
-    )
-    return first_failure(result, finite)
 
 
 def _is_backsolve(term: diffrax.AbstractTerm, y: PyTree) -> bool:

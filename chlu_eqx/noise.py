@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, PRNGKeyArray, PyTree, UInt32
 
 from ._checks import positive
 from ._types import RealScalarLike
@@ -29,9 +29,8 @@ class FixedGridBrownianPath(diffrax.AbstractBrownianPath):
     `diffrax.VirtualBrownianTree`. A last step that is shorter, as `diffeqsolve` makes
     it where `dt` does not divide the time, is fine. Longer steps, and steps that start
     further than a quarter of a step from the grid, are refused when the solve runs.
-    The latter happens in float32, where times add up with errors, after some 10,000 to
-    100,000 steps, unless `dt` is a power of two, such as 1/64. Use float64 times for
-    more.
+    Both happen in float32 after some 100,000 steps, where times have lost the grid: use
+    float64 times for more.
 
     !!! Example
 
@@ -44,7 +43,9 @@ class FixedGridBrownianPath(diffrax.AbstractBrownianPath):
 
     dt: RealScalarLike
     shape: PyTree[jax.ShapeDtypeStruct] = eqx.field(static=True)
-    key: PRNGKeyArray
+    # As bits: `diffrax.DirectAdjoint` fails on a typed key.
+    bits: UInt32[Array, " bits"]
+    implementation: Any = eqx.field(static=True)
     start: RealScalarLike
     levy_area: Any = eqx.field(static=True)
 
@@ -91,9 +92,14 @@ class FixedGridBrownianPath(diffrax.AbstractBrownianPath):
             )
         self.dt = positive("dt", dt)
         self.shape = shape
-        self.key = key
+        self.bits = jr.key_data(key)
+        self.implementation = jr.key_impl(key)
         self.start = start
         self.levy_area = levy_area
+
+    @property
+    def key(self) -> PRNGKeyArray:
+        return jr.wrap_key_data(self.bits, impl=self.implementation)
 
     @property
     def t0(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -126,8 +132,10 @@ class FixedGridBrownianPath(diffrax.AbstractBrownianPath):
         dt = jnp.asarray(self.dt, h.dtype)
         n = (t0 - jnp.asarray(self.start, h.dtype)) / dt
         k = jnp.round(n)
-        h = eqx.error_if(h, (jnp.abs(n - k) > 0.25) | (h > 1.25 * dt), _OFF_GRID)
-        key = jr.fold_in(self.key, k.astype(jnp.int32))
+        off = (jnp.abs(n - k) > 0.25) | (h > 1.25 * dt)
+        # On an integer, which no adjoint differentiates.
+        number = eqx.error_if(k.astype(jnp.int32), off, _OFF_GRID)
+        key = jr.fold_in(self.key, number)
         leaves, structure = jax.tree.flatten(self.shape)
         keys = [key] if len(leaves) == 1 else list(jr.split(key, len(leaves)))
         # W, and what else: each with its variance over a step of length one.
@@ -158,7 +166,7 @@ _NORMALS = {
 _OFF_GRID = (
     "A step is not on the grid of `FixedGridBrownianPath`: `dt` must be the `dt0` of "
     "the solve and `start` its `t0`, and the step size must be constant. If they are, "
-    "times in float32 have lost the grid: take a `dt` such as 1/64, or float64 times."
+    "times in float32 have lost the grid: use float64 times, or several solves."
 )
 
 

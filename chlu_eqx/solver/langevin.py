@@ -65,12 +65,13 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
             "ordinary ones there is `chlu_eqx.CHLUSolver()`."
         )
 
-    def strong_order(self, terms: PyTree[diffrax.AbstractTerm]) -> None:
-        return None
+    def strong_order(self, terms: PyTree[diffrax.AbstractTerm]) -> int:
+        # Where the noise is additive. Only step size controllers ask.
+        return 1
 
     def init(
         self,
-        terms: LangevinTerm,
+        terms: diffrax.AbstractTerm,
         t0: RealScalarLike,
         t1: RealScalarLike,
         y0: PyTree,
@@ -86,7 +87,7 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
         q, p = phase_state("y0", y0)
         drift, bath = _parts(terms)
         needed = p.size + 3 if self.metropolis else bath.kinetic.noise_dim
-        noise = eqx.filter_eval_shape(terms.terms[1].contr, t0, t1)
+        _, noise = eqx.filter_eval_shape(terms.contr, t0, t1)
         if jax.tree.structure(noise) != jax.tree.structure(0) or noise.shape < (
             needed,
         ):
@@ -95,18 +96,18 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
                 f"`path` must be a Brownian path of an array of shape ({needed},) or "
                 f"longer, for `{name}` and this kinetic energy, got shape {shape}."
             )
-        h = terms.terms[0].contr(t0, t1)
+        h, _ = terms.contr(t0, t1)
         q = eqx.error_if(q, h < 0, "Langevin's equation runs forward: `t1` >= `t0`.")
         return self._at(drift, q)
 
     def func(
-        self, terms: LangevinTerm, t0: RealScalarLike, y0: PyTree, args: PyTree
+        self, terms: diffrax.AbstractTerm, t0: RealScalarLike, y0: PyTree, args: PyTree
     ) -> PyTree:
         return terms.vf(t0, y0, args)
 
     def step(
         self,
-        terms: LangevinTerm,
+        terms: diffrax.AbstractTerm,
         t0: RealScalarLike,
         t1: RealScalarLike,
         y0: tuple[Vector, Vector],
@@ -117,8 +118,9 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
         del args
         drift, bath = _parts(terms)
         kinetic, p = bath.kinetic, y0[1]
-        h = jnp.asarray(terms.terms[0].contr(t0, t1), p.dtype)
-        noise = terms.terms[1].contr(t0, t1).astype(p.dtype) / jnp.sqrt(h)
+        h, noise = terms.contr(t0, t1)
+        h = jnp.asarray(h, p.dtype)
+        noise = noise.astype(p.dtype) / jnp.sqrt(h)
         kT = jnp.asarray(bath.temperature_at((t0 + t1) / 2), p.dtype)
         start = solver_state
         if made_jump is not False:
@@ -156,7 +158,7 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
         return Position(q, -slope, energy if self.metropolis else None)
 
 
-def _parts(terms: LangevinTerm) -> tuple[HamiltonianTerm, HeatBath]:
+def _parts(terms: Any) -> tuple[HamiltonianTerm, HeatBath]:
     drift, bath = (innermost(term) for term in terms.terms)
     return drift, bath  # pyright: ignore[reportReturnType]
 

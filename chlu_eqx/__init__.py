@@ -5,7 +5,11 @@ import importlib.metadata
 
 from . import analysis as analysis, nn as nn, training as training
 from .adjoint import ReversibleAdjoint as ReversibleAdjoint
-from .friction import friction_rate as friction_rate
+from .friction import (
+    EnergyGovernor as EnergyGovernor,
+    friction_rate as friction_rate,
+    PositionGatedFriction as PositionGatedFriction,
+)
 from .hamiltonian import (
     AbstractHamiltonian as AbstractHamiltonian,
     AbstractKineticEnergy as AbstractKineticEnergy,

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree, Scalar
 
 from ._checks import in_unit_interval, positive
 from ._types import RealScalarLike
@@ -33,6 +34,82 @@ def friction_rate(gamma: ArrayLike, dt: ArrayLike) -> Array:
     """
     gamma = in_unit_interval("gamma", gamma)
     return -jnp.log1p(-jnp.asarray(gamma, float)) / positive("dt", dt)
+
+
+class EnergyGovernor(eqx.Module):
+    r"""A friction that brings the energy down to a threshold $E^*$, and then lets go:
+    the momentum loses, per time $\Delta t$, the part
+
+    $$\gamma = s \tanh\left(\max(0,\, H(q, p) - E^*)\right), \qquad
+    \Gamma = -\log(1 - \gamma) / \Delta t,$$
+
+    the governed mode of the CHLU paper (Jawahar & Pierini, arXiv 2603.01768). It
+    depends on the momentum: its flow is that of an explicit midpoint rule, of order 2.
+    """
+
+    hamiltonian: Callable[[PyTree, PyTree], Scalar]
+    threshold: ArrayLike
+    strength: ArrayLike
+    dt: RealScalarLike
+
+    def __init__(
+        self,
+        hamiltonian: Callable[[PyTree, PyTree], Scalar],
+        threshold: ArrayLike,
+        *,
+        dt: RealScalarLike,
+        strength: ArrayLike = 0.95,
+    ):
+        r"""**Arguments:**
+
+        - `hamiltonian`: the energy that is governed, a callable of `(q, p)`.
+        - `threshold`: $E^*$, in units of energy; the paper's is the first percentile of
+            the energies of the training data.
+        - `dt`: the time in which the part $\gamma$ is lost, positive: the length of a
+            step, for the paper's map.
+        - `strength`: $s$, in $[0, 1)$.
+
+        **Raises:** `ValueError` if `dt` or `strength` is out of range.
+        """
+        self.hamiltonian = hamiltonian
+        self.threshold = threshold
+        self.strength = in_unit_interval("strength", strength)
+        self.dt = positive("dt", dt)
+
+    def __call__(self, q: PyTree, p: PyTree) -> Scalar:
+        energy = self.hamiltonian(q, p)
+        excess = jax.nn.relu(energy - jnp.asarray(self.threshold, energy.dtype))
+        gamma = jnp.asarray(self.strength, energy.dtype) * jnp.tanh(excess)
+        return -jnp.log1p(-gamma) / jnp.asarray(self.dt, energy.dtype)
+
+
+class PositionGatedFriction(eqx.Module):
+    r"""A friction that a learned gate of the position opens:
+
+    $$\Gamma(q) = \log\left(1 + e^{g(q)}\right), \qquad
+    e^{-\Gamma(q)} = 1 - \mathrm{sigmoid}(g(q)),$$
+
+    never negative: memory is kept where the gate is closed and lost where it is open.
+    Its flow is exact, since $q$ stands still meanwhile, and so is its heat bath in a
+    [`chlu_eqx.LangevinTerm`][].
+    """
+
+    gate: Callable[[PyTree], Array]
+
+    def __init__(self, gate: Callable[[PyTree], Array]):
+        """**Arguments:**
+
+        - `gate`: a callable from a position of shape `(dim,)` to a scalar or to shape
+            `(dim,)`, such as `eqx.nn.MLP(dim, "scalar", 32, 2, key=key)`.
+
+        **Raises:** `ValueError` if it is not callable.
+        """
+        if not callable(gate):
+            raise ValueError(f"`gate` must be a callable of a position, got {gate}.")
+        self.gate = gate
+
+    def __call__(self, q: PyTree, p: PyTree) -> Float[Array, "..."]:
+        return jax.nn.softplus(self.gate(q))
 
 
 def rates(friction: Friction, q: PyTree, p: PyTree) -> PyTree:

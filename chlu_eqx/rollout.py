@@ -22,6 +22,7 @@ from ._checks import positive
 from ._types import RealScalarLike
 from .adjoint import ReversibleAdjoint
 from .solver import AbstractReversibleSolver, Substeps
+from .term import LangevinTerm
 
 
 class _StepTerm(diffrax.AbstractTerm):
@@ -43,6 +44,32 @@ class _StepTerm(diffrax.AbstractTerm):
         return self.term.prod(vf, control)
 
 
+class _StepNoise(diffrax.AbstractTerm):
+    """The same of a heat bath, whose control is no difference of times."""
+
+    term: diffrax.AbstractTerm
+    start: RealScalarLike
+    dt: RealScalarLike
+
+    def vf(self, t: RealScalarLike, y: PyTree, args: PyTree) -> PyTree:
+        return self.term.vf(self.start + t * self.dt, y, args)
+
+    def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs) -> PyTree:
+        begin = self.start + t0 * self.dt
+        return self.term.contr(begin, begin + (t1 - t0) * self.dt, **kwargs)
+
+    def prod(self, vf: PyTree, control: PyTree) -> PyTree:
+        return self.term.prod(vf, control)
+
+
+def _one_step(terms: diffrax.AbstractTerm, start: Array, dt: Array) -> PyTree:
+    if isinstance(terms, LangevinTerm):
+        drift, bath = terms.terms
+        parts = (_StepTerm(drift, start, dt), _StepNoise(bath, start, dt))
+        return eqx.tree_at(lambda t: t.terms, terms, parts)
+    return _StepTerm(terms, start, dt)
+
+
 def rollout(
     terms: diffrax.AbstractTerm,
     solver: diffrax.AbstractSolver,
@@ -55,7 +82,8 @@ def rollout(
     args: Any = None,
     adjoint: diffrax.AbstractAdjoint | None = None,
 ) -> PyTree:
-    """The trajectory of an ordinary differential equation on a fixed grid.
+    """The trajectory of an ordinary differential equation, or of Langevin's, on a fixed
+    grid.
 
     The same numbers, to rounding, as
 
@@ -72,8 +100,8 @@ def rollout(
 
     **Arguments:**
 
-    - `terms`: a [`chlu_eqx.HamiltonianTerm`][], or any other diffrax term whose control
-        is time.
+    - `terms`: a [`chlu_eqx.HamiltonianTerm`][], any other diffrax term whose control is
+        time, or a [`chlu_eqx.LangevinTerm`][].
     - `solver`: any one-step diffrax solver, that is, any but `LeapfrogMidpoint`.
     - `y0`: the initial state, a pytree of floating-point arrays, unbatched; use
         `jax.vmap` for batches.
@@ -145,7 +173,7 @@ class _Grid(NamedTuple):
     def init(self, y0: PyTree, inputs: Inputs) -> PyTree:
         (terms, args, solver), (t0, dt) = inputs
         zero, one = jnp.zeros_like(t0), jnp.ones_like(t0)
-        return solver.init(_StepTerm(terms, t0, dt), zero, one, y0, args)
+        return solver.init(_one_step(terms, t0, dt), zero, one, y0, args)
 
     def scan(self, y0: PyTree, inputs: Inputs) -> tuple[PyTree, PyTree]:
         """The states saved after the first, and the solver state at the end."""
@@ -154,7 +182,7 @@ class _Grid(NamedTuple):
 
         def step(carry, _):
             n, y, solver_state = carry
-            term = _StepTerm(terms, t0 + n.astype(t0.dtype) * dt, dt)
+            term = _one_step(terms, t0 + n.astype(t0.dtype) * dt, dt)
             y, _, _, solver_state, _ = solver.step(
                 term, zero, one, y, args, solver_state, made_jump=False
             )

@@ -5,21 +5,23 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree, Scalar
 
 from .._checks import positive
 from .._types import RealScalarLike
-from ..friction import Friction
+from ..friction import EnergyGovernor, Friction
 from ..hamiltonian import (
     Confinement,
     MLPPotential,
     RelativisticKinetic,
     SeparableHamiltonian,
 )
+from ..noise import FixedGridBrownianPath
 from ..rollout import rollout
-from ..solver import CHLUSolver
-from ..term import HamiltonianTerm
+from ..solver import BAOAB, CHLUSolver
+from ..term import HamiltonianTerm, LangevinTerm, Temperature
 
 
 class CHLU(eqx.Module):
@@ -37,6 +39,10 @@ class CHLU(eqx.Module):
         unit = chlu_eqx.nn.CHLU(2, key=jax.random.key(0))
         q, p = unit((q0, p0), num_steps=100)         # q, p: (101, 2)
         q, p = unit.dissipative(0.1)((q0, p0), 100)  # the same energy, damped
+        q, p = unit.governed(1.5)((q0, p0), 100)     # damped above the energy 1.5
+        q, p = unit.generate(                        # a sample of exp(-H/kT)
+            (q0, p0), 1000, temperature=0.1, friction=1.0, key=key
+        )
         sol = unit.solve((q0, p0), ts)               # irregular times, by diffeqsolve
         ```
 
@@ -108,6 +114,55 @@ class CHLU(eqx.Module):
         friction = HamiltonianTerm(self.hamiltonian, friction).friction
         return eqx.tree_at(
             lambda unit: unit.friction, self, friction, is_leaf=lambda x: x is None
+        )
+
+    def governed(self, threshold: ArrayLike, strength: ArrayLike = 0.95) -> "CHLU":
+        r"""The same unit with a [`chlu_eqx.EnergyGovernor`][]: energy above the
+        `threshold` is taken out, at most the part `strength` of the momentum a step.
+        """
+        governor = EnergyGovernor(
+            self.hamiltonian, threshold, dt=self.dt, strength=strength
+        )
+        return self.dissipative(governor)
+
+    def generate(
+        self,
+        y0: tuple[Float[Array, " dim"], Float[Array, " dim"]],
+        num_steps: int,
+        *,
+        temperature: Temperature,
+        friction: Friction,
+        key: PRNGKeyArray,
+        save_every: int = 1,
+        solver: diffrax.AbstractItoSolver | None = None,
+    ) -> tuple[Float[Array, "times dim"], Float[Array, "times dim"]]:
+        r"""The generative mode: Langevin dynamics, which draws from $e^{-H/kT}$.
+
+        **Arguments:**
+
+        - `y0`: the pair `(q0, p0)`, each of shape `(dim,)`.
+        - `num_steps`: the number of steps of length `dt`.
+        - `temperature`: $kT$, or a schedule of it over time (not steps): for instance
+            `optax.exponential_decay(1.0, num_steps * dt, 0.01)`.
+        - `friction`: a rate, or a callable of the state that depends on `q` only.
+        - `key`: a `jax.random.key`.
+        - `save_every`: how many steps to make between saved states.
+        - `solver`: defaults to [`chlu_eqx.BAOAB`][]`()`.
+
+        **Returns:** the trajectory, as of a call.
+        """
+        dtype = y0[1].dtype
+        shape = jax.ShapeDtypeStruct((y0[1].size + 3,), dtype)
+        path = FixedGridBrownianPath(self.dt, shape, key)
+        return rollout(
+            LangevinTerm(
+                self.hamiltonian, path, friction=friction, temperature=temperature
+            ),
+            BAOAB() if solver is None else solver,
+            y0,
+            dt=self.dt,
+            num_steps=num_steps,
+            save_every=save_every,
         )
 
     def __call__(

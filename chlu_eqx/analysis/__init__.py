@@ -3,6 +3,14 @@ from .energy import (
     EnergyDrift as EnergyDrift,
     ShadowHamiltonian as ShadowHamiltonian,
 )
+from .memory import (
+    critical_point as critical_point,
+    memory_modes as memory_modes,
+    memory_table as memory_table,
+    MemoryBand as MemoryBand,
+    MemoryModes as MemoryModes,
+    mode_half_life as mode_half_life,
+)
 from .order import measured_order as measured_order, MeasuredOrder as MeasuredOrder
 from .structure import (
     conformal_factor as conformal_factor,

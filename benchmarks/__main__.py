@@ -5,10 +5,11 @@ import sys
 
 import tyro
 
-from . import lemniscate, report, speed, work_precision
+from . import digits, lemniscate, report, speed, work_precision
 
 
 TASKS = {
+    "digits": digits.main,
     "lemniscate": lemniscate.main,
     "speed": speed.main,
     "work_precision": work_precision.main,

@@ -1,5 +1,6 @@
 """Fixed-grid trajectories without the machinery of `diffeqsolve`."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -22,7 +23,7 @@ from ._checks import positive
 from ._types import RealScalarLike
 from .adjoint import ReversibleAdjoint
 from .solver import AbstractReversibleSolver, Substeps
-from .term import LangevinTerm
+from .term import HeatBath, LangevinTerm
 
 
 class _StepTerm(diffrax.AbstractTerm):
@@ -44,30 +45,50 @@ class _StepTerm(diffrax.AbstractTerm):
         return self.term.prod(vf, control)
 
 
-class _StepNoise(diffrax.AbstractTerm):
-    """The same of a heat bath, whose control is no difference of times."""
+class _StepPath(diffrax.AbstractBrownianPath):
+    """The same for a Brownian path, whose increments are no differences of times."""
 
-    term: diffrax.AbstractTerm
+    path: diffrax.AbstractBrownianPath
+    levy_area: Any = eqx.field(static=True)
     start: RealScalarLike
     dt: RealScalarLike
 
-    def vf(self, t: RealScalarLike, y: PyTree, args: PyTree) -> PyTree:
-        return self.term.vf(self.start + t * self.dt, y, args)
+    @property
+    def t0(self) -> RealScalarLike:  # pyright: ignore
+        return (self.path.t0 - self.start) / self.dt
 
-    def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs) -> PyTree:
+    @property
+    def t1(self) -> RealScalarLike:  # pyright: ignore
+        return (self.path.t1 - self.start) / self.dt
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
         begin = self.start + t0 * self.dt
-        return self.term.contr(begin, begin + (t1 - t0) * self.dt, **kwargs)
+        end = None if t1 is None else begin + (t1 - t0) * self.dt
+        return self.path.evaluate(begin, end, left, use_levy)
 
-    def prod(self, vf: PyTree, control: PyTree) -> PyTree:
-        return self.term.prod(vf, control)
+
+class _StepSchedule(eqx.Module):
+    """The same for a function of the time."""
+
+    schedule: Callable[[RealScalarLike], Any]
+    start: RealScalarLike
+    dt: RealScalarLike
+
+    def __call__(self, t: RealScalarLike) -> Any:
+        return self.schedule(self.start + t * self.dt)
 
 
 def _one_step(terms: diffrax.AbstractTerm, start: Array, dt: Array) -> PyTree:
-    if isinstance(terms, LangevinTerm):
-        drift, bath = terms.terms
-        parts = (_StepTerm(drift, start, dt), _StepNoise(bath, start, dt))
-        return eqx.tree_at(lambda t: t.terms, terms, parts)
-    return _StepTerm(terms, start, dt)
+    if not isinstance(terms, LangevinTerm):
+        return _StepTerm(terms, start, dt)
+    drift, bath = terms.terms
+    temperature = bath.temperature
+    if callable(temperature):
+        temperature = _StepSchedule(temperature, start, dt)
+    path = _StepPath(bath.path, bath.path.levy_area, start, dt)
+    bath = HeatBath(bath.kinetic, bath.friction, temperature, path)
+    parts = (_StepTerm(drift, start, dt), bath)
+    return eqx.tree_at(lambda t: t.terms, terms, parts)
 
 
 def rollout(

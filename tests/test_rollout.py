@@ -155,3 +155,29 @@ def test_bad_counts_and_states():
         run((jnp.ones(1), jnp.ones(2)), num_steps=2)
     with pytest.raises(ValueError, match=r"`y0` must be a pair"):
         run(random_state(0, 2)[0], num_steps=2)
+
+
+@pytest.mark.parametrize("t0", [0.0, 0.5])
+def test_langevin_is_that_of_diffeqsolve(t0):
+    """Noise and temperature are those of the time, not of the step."""
+    energy = cx.SeparableHamiltonian(
+        cx.RelativisticKinetic(2), lambda q: jnp.sum(q**4) / 4
+    )
+    path = cx.FixedGridBrownianPath(0.05, (5,), jax.random.key(0), start=t0)
+    term = cx.LangevinTerm(
+        energy, path, friction=0.8, temperature=lambda t: jnp.exp(-3 * t)
+    )
+    y0 = (jnp.array([0.4, 0.1]), jnp.array([-0.3, 0.2]))
+    found = cx.rollout(term, cx.BAOAB(), y0, dt=0.05, num_steps=40, save_every=4, t0=t0)
+    sol = diffrax.diffeqsolve(
+        term,
+        cx.BAOAB(),
+        t0,
+        t0 + 2.0,
+        0.05,
+        y0,
+        saveat=diffrax.SaveAt(t0=True, steps=4),
+        max_steps=40,
+    )
+    for mine, theirs in zip(found, sol.ys, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-13)

@@ -95,6 +95,7 @@ def contrastive_steps(
     fresh: float = 0.05,
     contrast: ArrayLike = 1.0,
     penalty: ArrayLike = 0.005,
+    sharding: jax.sharding.Sharding | None = None,
 ) -> tuple[ContrastiveState, ContrastiveReport]:
     r"""Steps of Hamiltonian contrastive divergence: lower the energy where data are and
     raise it where the model dreams, by descending
@@ -129,15 +130,21 @@ def contrastive_steps(
     - `contrast`: $\kappa$.
     - `penalty`: $\lambda$, which keeps energies of order one; they have no zero of
         their own.
+    - `sharding`: how to lay out a batch, of data and of chains, over devices: for
+        instance `NamedSharding(mesh, PartitionSpec("batch"))`. Everything else is on
+        all of them. By default all on one.
 
     **Returns:** the new state, and a [`chlu_eqx.training.ContrastiveReport`][].
     """
     positive("num_steps", num_steps)
     arrays, rest = eqx.partition(state, eqx.is_array)
 
+    def spread(batch: PyTree) -> PyTree:
+        return batch if sharding is None else eqx.filter_shard(batch, sharding)
+
     def mean_loss(params: PyTree, static: Any, data: PyTree, dreams: State, key):
         model = eqx.combine(params, static)
-        keys = jr.split(key, batch_size)
+        keys = spread(jr.split(key, batch_size))
         losses, states = jax.vmap(lambda x, k: wake(model, x, k))(data, keys)
         awake, asleep = (
             jax.vmap(lambda z: energy(model, z))(z) for z in (states, dreams)
@@ -152,10 +159,10 @@ def contrastive_steps(
         # Keyed by the step, not by a chain of splits: any step can be made again.
         keys = jr.split(jr.fold_in(now.key, now.step), 4)
         chosen, dreams = now.buffer.draw(keys[0], batch_size, fresh=fresh)
-        asleep = jr.split(keys[1], batch_size)
+        dreams, asleep = spread((dreams, jr.split(keys[1], batch_size)))
         dreams = jax.vmap(lambda z, k: sleep(now.model, z, k))(dreams, asleep)
         i = jr.randint(keys[2], (batch_size,), 0, len(jax.tree.leaves(data)[0]))
-        batch = jax.tree.map(lambda x: x[i], data)
+        batch = spread(jax.tree.map(lambda x: x[i], data))
         params, static = eqx.partition(now.model, eqx.is_inexact_array)
         gradient = jax.grad(mean_loss, has_aux=True)
         grads, report = gradient(params, static, batch, dreams, keys[3])

@@ -1,0 +1,465 @@
+"""Learn an energy of handwritten digits, and draw new ones from it.
+
+The CHLU paper's generative task (Jawahar & Pierini, arXiv 2603.01768): persistent
+contrastive divergence, with Langevin dynamics for the sleep, and 1000 steps of it to
+draw.
+
+What differs from the paper: the heat bath is exact, where the paper's noise is that of
+another law; the unit lives in whitened coordinates, where the
+training images with their noise have unit variance in every direction, so that one step
+size fits all, and where the confinement |q|²/2 is their normal distribution; and it
+trains and draws at one temperature, kT = 1. A last step takes the noise off: the mean
+of the clean images given a noisy one x is x - σ² ∇V(x)/kT, by Tweedie's formula
+(Saremi & Hyvärinen, "Neural Empirical Bayes", JMLR 20, 2019).
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jaxtyping import Array, Float, PRNGKeyArray
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+import chlu_eqx as cx
+from chlu_eqx.training import (
+    contrastive_steps,
+    ContrastiveState,
+    langevin_sleep,
+    NoiseSeed,
+    ReplayBuffer,
+)
+
+from . import digits_figures as figures, scores
+from .checkpoint import Checkpoints
+from .data import digits
+from .record import drawn, environment, keep, spread, write
+
+
+Pair = tuple[Float[Array, " dim"], Float[Array, " dim"]]
+
+
+class Settings(NamedTuple):
+    """Of training and drawing. Friction is per step, as in the paper."""
+
+    steps: int = 6000
+    width: int = 256
+    learning_rate: float = 1e-3
+    batch: int = 128
+    chains: int = 4096
+    fresh: float = 0.05
+    sleep_steps: int = 30
+    draw_steps: int = 1000
+    noise: float = 0.1
+    dt: float = 0.3
+    friction: float = 0.3
+    speed_limit: float = 8.0
+    save_every: int = 250
+
+    @property
+    def rate(self) -> Array:
+        return cx.friction_rate(self.friction, self.dt)
+
+
+QUICK = Settings(steps=1000, draw_steps=300)
+
+
+class Whitening(NamedTuple):
+    """Affine coordinates in which images with noise have unit variance."""
+
+    mean: Float[Array, " pixels"]
+    to_pixels: Float[Array, "pixels pixels"]
+    from_pixels: Float[Array, "pixels pixels"]
+
+    @classmethod
+    def of(cls, images: np.ndarray, noise: float) -> "Whitening":
+        covariance = np.cov(images, rowvar=False, dtype=np.float64)
+        variances, axes = np.linalg.eigh(
+            covariance + noise**2 * np.eye(len(covariance))
+        )
+        root = np.sqrt(variances)
+        return cls(
+            *(
+                jnp.asarray(x, jnp.float32)
+                for x in (images.mean(0), axes * root, (axes / root).T)
+            )
+        )
+
+    def white(self, images: Array) -> Array:
+        return (images - self.mean) @ self.from_pixels.T
+
+    def pixels(self, q: Array) -> Array:
+        return q @ self.to_pixels.T + self.mean
+
+
+class Seed(eqx.Module):
+    """A state to start from: an image drawn by `image`, in white coordinates, and a
+    momentum of the heat bath."""
+
+    image: Callable[[PRNGKeyArray], Float[Array, " pixels"]]
+    white: Whitening
+    kinetic: cx.RelativisticKinetic
+
+    def __call__(self, key: PRNGKeyArray) -> Pair:
+        image, momentum = jr.split(key)
+        q = self.white.white(self.image(image))
+        return q, self.kinetic.sample(momentum, 1.0)
+
+
+def make_unit(dim: int, settings: Settings, key: PRNGKeyArray) -> cx.nn.CHLU:
+    network = cx.MLPPotential(
+        dim, width=settings.width, activation=jax.nn.silu, key=key
+    )
+    return cx.nn.CHLU(
+        dim,
+        dt=settings.dt,
+        # The law of the images does not depend on it: nothing is to be learned here.
+        kinetic=cx.RelativisticKinetic(
+            dim,
+            speed_limit=settings.speed_limit,
+            frozen=("mass", "rest_mass", "speed_limit"),
+        ),
+        potential=network + cx.Confinement(0.5),
+        key=key,
+    )
+
+
+def learned_energy(unit: cx.nn.CHLU, state: Pair) -> Float[Array, ""]:
+    """The network's part: of what has no parameters the contrast knows nothing."""
+    network, _ = unit.hamiltonian.potential.potentials  # pyright: ignore
+    return network(state[0])
+
+
+class Trained(NamedTuple):
+    unit: cx.nn.CHLU
+    white: Whitening
+    history: list[dict[str, float]]
+
+
+def train(
+    images: Float[np.ndarray, "images pixels"],
+    seed: int,
+    settings: Settings,
+    checkpoints: Checkpoints,
+    report: Callable[[int, dict[str, float]], None],
+    sharding: Sharding | None = None,
+) -> Trained:
+    """The unit trained on images, from where the checkpoints have it."""
+    white = Whitening.of(images, settings.noise)
+    model_key, buffer_key, key = jr.split(jr.key(seed), 3)
+    unit = make_unit(images.shape[1], settings, model_key)
+    kinetic = unit.hamiltonian.kinetic
+    start = Seed(NoiseSeed(white.mean, scores.NOISE), white, kinetic)  # pyright: ignore
+    buffer = ReplayBuffer(settings.chains, start, key=buffer_key)
+    schedule = optax.cosine_decay_schedule(settings.learning_rate, settings.steps, 0.05)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+    def wake(unit: cx.nn.CHLU, image: Array, key: PRNGKeyArray) -> tuple[Array, Pair]:
+        noise = settings.noise * jr.normal(key, image.shape, image.dtype)
+        q = white.white(image + noise)
+        return jnp.zeros(()), (q, jnp.zeros_like(q))
+
+    sleep = functools.partial(
+        langevin_sleep,
+        num_steps=settings.sleep_steps,
+        temperature=1.0,
+        friction=settings.rate,
+    )
+    # What was reported is kept with the state.
+    rows = jnp.zeros((settings.steps // settings.save_every, 2))
+    fresh = ContrastiveState(unit, optimizer, buffer, key=key), rows
+    step, (state, rows) = checkpoints.latest(fresh)
+    while step < settings.steps:
+        state, found = contrastive_steps(
+            state,
+            jnp.asarray(images),
+            settings.save_every,
+            optimizer=optimizer,
+            wake=wake,
+            sleep=sleep,
+            energy=learned_energy,
+            batch_size=settings.batch,
+            fresh=settings.fresh,
+            sharding=sharding,
+        )
+        energies = jnp.stack([found.wake_energy.mean(), found.sleep_energy.mean()])
+        rows = rows.at[step // settings.save_every].set(energies)
+        step += settings.save_every
+        checkpoints.save(step, (state, rows))
+        report(step, {"data": float(energies[0]), "samples": float(energies[1])})
+    history = [
+        {"step": (i + 1) * settings.save_every, "data": float(a), "samples": float(b)}
+        for i, (a, b) in enumerate(np.asarray(rows))
+    ]
+    return Trained(state.model, white, history)
+
+
+@eqx.filter_jit
+def draw(
+    trained: Trained, states: Pair, key: PRNGKeyArray, settings: Settings, kT: Any = 1.0
+) -> Pair:
+    """Trajectories of the generative mode, of ten states after the first: each of shape
+    `(chains, 11, pixels)`."""
+    n = settings.draw_steps
+
+    def run(state: Pair, key: PRNGKeyArray) -> Pair:
+        return trained.unit.generate(
+            state,
+            n,
+            temperature=kT,
+            friction=settings.rate,
+            key=key,
+            save_every=n // 10,
+        )
+
+    return jax.vmap(run)(states, jr.split(key, len(states[0])))
+
+
+def denoised(trained: Trained, q: Array, settings: Settings) -> Array:
+    """The mean of the clean images, given these noisy ones in white coordinates."""
+    slope = jax.vmap(jax.grad(trained.unit.hamiltonian.potential))(q)
+    # By the pixels, of which q is a linear function.
+    score = -slope @ trained.white.from_pixels
+    return trained.white.pixels(q) + settings.noise**2 * score
+
+
+def starts(
+    trained: Trained, image: Callable[[PRNGKeyArray], Array], n: int, key: PRNGKeyArray
+) -> Pair:
+    kinetic = trained.unit.hamiltonian.kinetic
+    seed = Seed(image, trained.white, kinetic)  # pyright: ignore
+    return jax.vmap(seed)(jr.split(key, n))
+
+
+def generate(
+    trained: Trained, n: int, seed: int, settings: Settings
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """`n` images from each start, and the way of those from centroid and noise, of
+    shape `(n, 12, pixels)`, the denoised ones at its end."""
+    keys = jr.split(jr.fold_in(jr.key(seed), 1), 4)
+    mean = trained.white.mean
+    centroid = starts(trained, NoiseSeed(mean, scores.NOISE), n, keys[0])
+    uniform = starts(
+        trained,
+        lambda key: jr.uniform(key, mean.shape, minval=-1.0, maxval=1.0),
+        n,
+        keys[1],
+    )
+    way, _ = draw(trained, centroid, keys[2], settings)
+    other, _ = draw(trained, uniform, keys[3], settings)
+    duration = settings.draw_steps * settings.dt
+    annealed, _ = draw(
+        trained,
+        centroid,
+        keys[2],
+        settings,
+        optax.exponential_decay(1.0, duration, 0.01),  # pyright: ignore
+    )
+    clean = denoised(trained, way[:, -1], settings)
+    found = {
+        "centroid + noise": clean,
+        "pure noise": denoised(trained, other[:, -1], settings),
+        "before denoising": trained.white.pixels(way[:, -1]),
+        "annealed to kT = 0.01": trained.white.pixels(annealed[:, -1]),
+    }
+    frames = jnp.concatenate([trained.white.pixels(way), clean[:, None]], axis=1)
+    clipped = {name: np.clip(np.asarray(x), -1, 1) for name, x in found.items()}
+    return clipped, np.clip(np.asarray(frames), -1, 1)
+
+
+@eqx.filter_jit
+def modes(
+    trained: Trained, images: Array, states: Pair, key: PRNGKeyArray, settings: Settings
+) -> dict[str, Array]:
+    """The images that noisy states become in each mode of the unit."""
+    unit, n = trained.unit, settings.draw_steps
+    still = jax.vmap(lambda x: (trained.white.white(x), jnp.zeros_like(x)))(images)
+    threshold = jnp.percentile(jax.vmap(unit.hamiltonian)(*still), 1)
+    found = {}
+    for name, mode in {
+        "conservative": unit,
+        "dissipative": unit.dissipative(settings.rate),
+        "governed": unit.governed(threshold),
+    }.items():
+        found[name], _ = jax.vmap(lambda y, mode=mode: mode(y, n, save_every=n))(states)
+    found["generative"], _ = draw(trained, states, key, settings)
+    return {name: trained.white.pixels(q[:, -1]) for name, q in found.items()}
+
+
+def energies(trained: Trained, images: np.ndarray) -> np.ndarray:
+    """V of images."""
+    q = trained.white.white(jnp.asarray(images, jnp.float32))
+    return np.asarray(jax.vmap(trained.unit.hamiltonian.potential)(q))
+
+
+def _median(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each score over the seeds, and of each class."""
+    return {
+        key: spread(row[key] for row in found)["median"]
+        if not isinstance(found[0][key], list)
+        else np.median([row[key] for row in found], axis=0).tolist()
+        for key in found[0]
+    }
+
+
+def load(mnist: bool, data_dir: Path | None) -> digits.Digits:
+    if data_dir is not None:
+        return digits.idx(data_dir)
+    return digits.mnist() if mnist else digits.embedded()
+
+
+def over_devices(batch: int) -> Sharding | None:
+    """A batch over all the devices that there are."""
+    count = jax.device_count()
+    if count == 1:
+        return None
+    if batch % count:
+        raise ValueError(
+            f"`batch` must be a multiple of {count}, the number of devices, got "
+            f"{batch}."
+        )
+    mesh = jax.make_mesh((count,), ("batch",))
+    return NamedSharding(mesh, PartitionSpec("batch"))
+
+
+def main(
+    seeds: int = 1,
+    quick: bool = False,
+    mnist: bool = False,
+    data_dir: Path | None = None,
+    out: Path = Path("out/digits"),
+    restart: bool = False,
+    record: bool = False,
+) -> None:
+    """Learn an energy of handwritten digits, and draw new ones from it.
+
+    A run that was stopped goes on where its last checkpoint has it.
+
+    Args:
+        seeds: how many times to train.
+        quick: a short training, about a minute on two cores: the digits are poor.
+        mnist: the digits of MNIST, downloaded from OpenML, instead of the 8x8 ones that
+            come with scikit-learn.
+        data_dir: a folder with the four IDX files of MNIST, to load these instead.
+        out: where to keep checkpoints, and to write metrics.json and the pictures.
+        restart: forget the checkpoints.
+        record: also keep the numbers under benchmarks/results and the pictures under
+            docs, for README and docs.
+    """
+    if seeds < 1:
+        raise ValueError(f"`seeds` must be positive, got {seeds}.")
+    settings = QUICK if quick else Settings()
+    data = load(mnist, data_dir)
+    console = Console()
+    classifier = scores.train_classifier(data.train, data.train_labels)
+    # As many of each as the references are: the scores depend on how many.
+    sets = scores.references(data)
+    n = min(1000, len(sets["real"]))
+    real = data.held_out[:n]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    known = {
+        name: scores.evaluate(images[:n], real, data.train, classifier)
+        for name, images in sets.items()
+    }
+    metrics: dict[str, Any] = {
+        "task": "digits",
+        "command": "python -m benchmarks digits"
+        + (" --quick" if quick else f" --seeds {seeds}")
+        + " --mnist" * (mnist or data_dir is not None),
+        "environment": environment(),
+        "settings": settings._asdict(),
+        "images": {"train": len(data.train), "scored": n, "shape": data.shape},
+        "classifier_accuracy": classifier.accuracy(data.held_out, data.held_out_labels),
+        "runs": [],
+    }
+    runs: list[tuple[Trained, dict[str, np.ndarray], np.ndarray]] = []
+    with Progress(*columns, console=console) as bars:
+        for seed in range(seeds):
+            bar = bars.add_task(f"seed {seed}", total=settings.steps)
+
+            def report(step: int, found: dict[str, float], bar=bar, seed=seed) -> None:
+                text = ", ".join(f"{k} {v:.2f}" for k, v in found.items())
+                bars.update(
+                    bar, completed=step, description=f"seed {seed}: energy of {text}"
+                )
+
+            began = time.perf_counter()
+            checkpoints = Checkpoints(
+                out / f"seed_{seed}",
+                settings._asdict() | {"images": list(data.train.shape)},
+                restart,
+            )
+            trained = train(
+                data.train,
+                seed,
+                settings,
+                checkpoints,
+                report,
+                over_devices(settings.batch),
+            )
+            seconds = time.perf_counter() - began
+            bars.update(bar, completed=settings.steps, description=f"seed {seed}: draw")
+            samples, way = generate(trained, n, seed, settings)
+            runs.append((trained, samples, way))
+            metrics["runs"].append(
+                {
+                    "seed": seed,
+                    # Of this call: less, where it went on from a checkpoint.
+                    "training_seconds": round(seconds, 1),
+                    "history": trained.history,
+                    "scores": {
+                        name: scores.evaluate(images, real, data.train, classifier)
+                        for name, images in samples.items()
+                    },
+                }
+            )
+            medians = {
+                name: _median([run["scores"][name] for run in metrics["runs"]])
+                for name in samples
+            }
+            metrics["summary"] = known | medians
+            # Whatever comes, what was found so far is kept.
+            write(out / "metrics.json", metrics)
+    console.print(drawn(scores.table(metrics["summary"]), f"{n} images of each"))
+    trained, samples, way = runs[0]
+    states = starts(trained, NoiseSeed(trained.white.mean, scores.NOISE), 10, jr.key(0))
+    pictures = figures.draw(
+        out,
+        data,
+        samples,
+        way,
+        {
+            "start": trained.white.pixels(states[0]),
+            **modes(trained, jnp.asarray(data.train), states, jr.key(1), settings),
+        },
+        {
+            "training images": energies(trained, data.train),
+            "held-out images": energies(trained, data.held_out),
+            "samples": energies(trained, samples["before denoising"]),
+            "noise": energies(trained, sets["noise"]),
+        },
+    )
+    if record:
+        keep(metrics, pictures)
+    console.print(f"Wrote {out / 'metrics.json'}", *pictures, sep="\n  ")

@@ -63,6 +63,7 @@ class Settings(NamedTuple):
     batch: int = 128
     chains: int = 4096
     fresh: float = 0.05
+    penalty: float = 0.005
     sleep_steps: int = 30
     draw_steps: int = 1000
     noise: float = 0.1
@@ -195,6 +196,7 @@ def train(
             energy=learned_energy,
             batch_size=settings.batch,
             fresh=settings.fresh,
+            penalty=settings.penalty,
             sharding=sharding,
         )
         energies = jnp.stack([found.wake_energy.mean(), found.sleep_energy.mean()])
@@ -282,23 +284,25 @@ def generate(
     return clipped, np.clip(np.asarray(frames), -1, 1)
 
 
-@eqx.filter_jit
 def modes(
     trained: Trained, images: Array, states: Pair, key: PRNGKeyArray, settings: Settings
 ) -> dict[str, Array]:
     """The images that noisy states become in each mode of the unit."""
     unit, n = trained.unit, settings.draw_steps
-    still = jax.vmap(lambda x: (trained.white.white(x), jnp.zeros_like(x)))(images)
+    still = (trained.white.white(images), jnp.zeros_like(images))
     threshold = jnp.percentile(jax.vmap(unit.hamiltonian)(*still), 1)
-    found = {}
-    for name, mode in {
-        "conservative": unit,
-        "dissipative": unit.dissipative(settings.rate),
-        "governed": unit.governed(threshold),
-    }.items():
-        found[name], _ = jax.vmap(lambda y, mode=mode: mode(y, n, save_every=n))(states)
-    found["generative"], _ = draw(trained, states, key, settings)
-    return {name: trained.white.pixels(q[:, -1]) for name, q in found.items()}
+
+    @eqx.filter_jit
+    def run(mode: cx.nn.CHLU) -> Pair:
+        return jax.vmap(lambda y: mode(y, n, save_every=n))(states)
+
+    found = {
+        "conservative": run(unit),
+        "dissipative": run(unit.dissipative(settings.rate)),
+        "governed": run(unit.governed(threshold)),
+        "generative": draw(trained, states, key, settings),
+    }
+    return {name: trained.white.pixels(q[:, -1]) for name, (q, _) in found.items()}
 
 
 def energies(trained: Trained, images: np.ndarray) -> np.ndarray:

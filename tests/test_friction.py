@@ -1,3 +1,4 @@
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -63,3 +64,48 @@ def test_flow_of_a_rate_of_the_momentum_has_order_two():
 
     # Four steps to a time that shrinks with them: the local error, of order three.
     np.testing.assert_allclose(error(0.02) / error(0.01), 8, rtol=0.1)
+
+
+def test_governor():
+    """γ = s tanh(max(0, H - E*)) of the momentum is lost per `dt`."""
+
+    def energy(q, p):
+        return jnp.sum(q**2 + p**2) / 2
+
+    governor = cx.EnergyGovernor(energy, 0.5, dt=0.05, strength=0.9)
+    q, p = jnp.array([0.3]), jnp.array([1.2])
+    gamma = 0.9 * np.tanh(energy(q, p) - 0.5)
+    np.testing.assert_allclose(governor(q, p), -np.log(1 - gamma) / 0.05, rtol=1e-13)
+    assert governor(q, 0.1 * p) == 0
+    with pytest.raises(ValueError, match=r"`strength` must be in \[0, 1\)"):
+        cx.EnergyGovernor(energy, 0.5, dt=0.05, strength=1.0)
+
+
+@pytest.mark.parametrize("solver", [cx.KickDriftKickDamp(), cx.CHLUSolver()])
+def test_gated_friction_contracts_volume(solver):
+    """det J = exp(-d Γ h), with Γ at the position where friction acts: the last, or
+    half at either end."""
+    gate = eqx.nn.MLP(2, "scalar", 8, 1, key=jax.random.key(0))
+    friction = cx.PositionGatedFriction(gate)
+    term = cx.HamiltonianTerm(
+        cx.SeparableHamiltonian(cx.RelativisticKinetic(2), lambda q: jnp.sum(q**4)),
+        friction,
+    )
+
+    def step(y):
+        q, p = cx.rollout(
+            term,
+            solver,
+            (y[:2], y[2:]),
+            dt=0.1,
+            num_steps=1,
+            adjoint=diffrax.DirectAdjoint(),
+        )
+        return jnp.concatenate([q[-1], p[-1]])
+
+    y0 = jnp.array([0.4, -0.7, 0.2, 0.5])
+    ends = [friction(y[:2], y[2:]) for y in (y0, step(y0))]
+    assert ends[0] > 0 and np.log1p(np.exp(gate(y0[:2]))) == pytest.approx(ends[0])
+    rate = ends[1] if isinstance(solver, cx.KickDriftKickDamp) else sum(ends) / 2
+    volume = jnp.linalg.det(jax.jit(jax.jacfwd(step))(y0))
+    np.testing.assert_allclose(volume, np.exp(-2 * rate * 0.1), rtol=1e-12)

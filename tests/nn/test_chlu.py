@@ -3,6 +3,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import chlu_eqx as cx
@@ -125,3 +126,56 @@ def test_bad_arguments():
             dt=0.1,
             num_steps=1,
         )
+
+
+def test_governed_mode_settles_on_the_threshold():
+    """From above; what starts below is left alone."""
+    unit = _unit(kinetic=cx.NewtonianKinetic(2))
+    q, p = random_state(5, 2)
+    threshold = unit.hamiltonian(q, 0.5 * p)
+    governed = unit.governed(threshold)
+    energy = jax.vmap(unit.hamiltonian)(*governed((q, p), 2000, save_every=10))
+    assert energy[0] > threshold + 0.05
+    np.testing.assert_allclose(energy[-20:], threshold, atol=2e-3)
+    calm = (q, 0.3 * p)
+    below = jax.vmap(unit.hamiltonian)(*governed(calm, 400))
+    np.testing.assert_allclose(below, unit.hamiltonian(*calm), atol=1e-3)
+
+
+def test_generative_mode_is_langevin():
+    """An oscillator: ⟨q²⟩ = kT/2α, ⟨p²⟩ = M kT; and the same key the same run."""
+    unit = cx.nn.CHLU(
+        1,
+        dt=0.2,
+        kinetic=cx.NewtonianKinetic(1, mass=2.0),
+        potential=cx.Confinement(0.5),
+        key=jax.random.key(0),
+    )
+    y0 = (jnp.zeros(1), jnp.zeros(1))
+
+    @jax.jit
+    @jax.vmap
+    def end(key):
+        return unit.generate(
+            y0, 100, temperature=0.6, friction=1.0, key=key, save_every=100
+        )
+
+    keys = jax.random.split(jax.random.key(1), 20_000)
+    q, p = (np.asarray(x[:, -1, 0]) for x in end(keys))
+    np.testing.assert_allclose(np.mean(q**2), 0.6, rtol=0.05)
+    # BAOAB's momenta are colder by 1 - h²k/4M.
+    np.testing.assert_allclose(np.mean(p**2), 1.2 * (1 - 0.04 / 8), rtol=0.05)
+    again, _ = end(keys[:1])
+    np.testing.assert_array_equal(again[0, -1, 0], q[0])
+
+
+def test_generative_mode_cools():
+    unit = _unit()
+    schedule = optax.exponential_decay(1.0, 20.0, 1e-8)
+    y0 = random_state(6, 2)
+    q, p = unit.generate(
+        y0, 800, temperature=schedule, friction=2.0, key=jax.random.key(2)
+    )
+    assert np.abs(p[-1]).max() < 0.02 < 0.2 < np.abs(p[:200]).max()
+    settled, _ = unit.dissipative(2.0)((q[-1], p[-1]), 400)
+    np.testing.assert_allclose(settled[-1], q[-1], atol=0.1)

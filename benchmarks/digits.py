@@ -5,12 +5,12 @@ contrastive divergence, with Langevin dynamics for the sleep, and 1000 steps of 
 draw.
 
 What differs from the paper: the heat bath is exact, where the paper's noise is that of
-another law; the unit lives in whitened coordinates, where the
-training images with their noise have unit variance in every direction, so that one step
-size fits all, and where the confinement |q|²/2 is their normal distribution; and it
-trains and draws at one temperature, kT = 1. A last step takes the noise off: the mean
-of the clean images given a noisy one x is x - σ² ∇V(x)/kT, by Tweedie's formula
-(Saremi & Hyvärinen, "Neural Empirical Bayes", JMLR 20, 2019).
+another law. The unit lives in whitened coordinates, where the training images with
+their noise have unit variance in every direction: one step size fits all, and the
+confinement |q|²/2 is their normal distribution. It trains and draws at one temperature,
+kT = 1. One more step may take the noise off: the mean of the clean images given a noisy
+one x is x - σ² ∇V(x)/kT, by Tweedie's formula (Saremi & Hyvärinen, "Neural Empirical
+Bayes", JMLR 20, 2019).
 """
 
 import functools
@@ -57,16 +57,16 @@ Pair = tuple[Float[Array, " dim"], Float[Array, " dim"]]
 class Settings(NamedTuple):
     """Of training and drawing. Friction is per step, as in the paper."""
 
-    steps: int = 6000
+    steps: int = 5000
     width: int = 256
     learning_rate: float = 1e-3
     batch: int = 128
     chains: int = 4096
     fresh: float = 0.05
-    penalty: float = 0.005
+    penalty: float = 5e-4
     sleep_steps: int = 30
     draw_steps: int = 1000
-    noise: float = 0.1
+    noise: float = 0.15
     dt: float = 0.3
     friction: float = 0.3
     speed_limit: float = 8.0
@@ -274,9 +274,9 @@ def generate(
     )
     clean = denoised(trained, way[:, -1], settings)
     found = {
-        "centroid + noise": clean,
-        "pure noise": denoised(trained, other[:, -1], settings),
-        "before denoising": trained.white.pixels(way[:, -1]),
+        "from centroid + noise": trained.white.pixels(way[:, -1]),
+        "from pure noise": trained.white.pixels(other[:, -1]),
+        "denoised": clean,
         "annealed to kT = 0.01": trained.white.pixels(annealed[:, -1]),
     }
     frames = jnp.concatenate([trained.white.pixels(way), clean[:, None]], axis=1)
@@ -460,7 +460,7 @@ def main(
         {
             "training images": energies(trained, data.train),
             "held-out images": energies(trained, data.held_out),
-            "samples": energies(trained, samples["before denoising"]),
+            "samples": energies(trained, samples["from centroid + noise"]),
             "noise": energies(trained, sets["noise"]),
         },
     )

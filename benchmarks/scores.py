@@ -197,12 +197,12 @@ SCORES = {
 
 
 def table(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The head and then a row for each set: its scores."""
+    """The head and then a row for each score: that of every set."""
     rows = [
-        [name, *(_number(scores[key]) for key in SCORES)]
-        for name, scores in found.items()
+        [title, *(_number(scores[key]) for scores in found.values())]
+        for key, title in SCORES.items()
     ]
-    return [["images", *SCORES.values()], *rows]
+    return [["images", *found], *rows]
 
 
 def _number(x: float) -> str:

@@ -111,6 +111,57 @@ def pair(energy: Any) -> tuple:
     )
 
 
+# Langevin's equation.
+
+
+BATH = dict(friction=1.0, temperature=0.5)
+
+
+def baoab_scan(y0, n: int):
+    """BAOAB by hand, its numbers drawn by the step's number."""
+    kinetic: Any = ENERGY.kinetic
+    rate, kT = BATH["friction"], BATH["temperature"]
+
+    def step(carry, k):
+        q, p, f = carry
+        noise = jr.normal(jr.fold_in(jr.key(2), k), (5,), q.dtype)
+        p = p + DT / 2 * f
+        q = q + DT / 2 * kinetic.velocity(p)
+        p = kinetic.thermostat(p, rate * DT, kT, noise)
+        q = q + DT / 2 * kinetic.velocity(p)
+        f = ENERGY.force(q)
+        return (q, p + DT / 2 * f, f), None
+
+    q, p = y0
+    (q, p, _), _ = jax.lax.scan(step, (q, p, ENERGY.force(q)), jnp.arange(n))
+    return q, p
+
+
+def fixed_grid(dtype: Any, n: int) -> cx.FixedGridBrownianPath:
+    return cx.FixedGridBrownianPath(DT, jax.ShapeDtypeStruct((5,), dtype), jr.key(2))
+
+
+def virtual_tree(dtype: Any, n: int) -> diffrax.VirtualBrownianTree:
+    shape = jax.ShapeDtypeStruct((5,), dtype)
+    return diffrax.VirtualBrownianTree(0.0, n * DT, DT / 2, shape, jr.key(2))
+
+
+def langevin(path: Callable, y0, n: int):
+    """BAOAB through diffeqsolve."""
+    dtype = y0[0].dtype
+    term = cx.LangevinTerm(ENERGY, path(dtype, n), **BATH)
+    t0, t1, dt0 = jnp.asarray([0.0, n * DT, DT], dtype)
+    return diffrax.diffeqsolve(term, cx.BAOAB(), t0, t1, dt0, y0, max_steps=n + 1).ys
+
+
+def baoab(y0, n: int):
+    return langevin(fixed_grid, y0, n)
+
+
+def baoab_on_tree(y0, n: int):
+    return langevin(virtual_tree, y0, n)
+
+
 # Gradients.
 
 
@@ -192,6 +243,18 @@ COMPARISONS = (
         default_gradient,
         {1: (1000, None), 64: (1000, 1 / 1.8)},
         batched=True,
+    ),
+    Comparison(
+        "Langevin: diffeqsolve, BAOAB / scan by hand",
+        baoab,
+        baoab_scan,
+        {1: (10_000, 1.5), 256: (1000, None)},
+    ),
+    Comparison(
+        "Langevin: VirtualBrownianTree / FixedGridBrownianPath",
+        baoab_on_tree,
+        baoab,
+        {1: (1000, None)},
     ),
     Comparison(
         "rollout, float64 / float32",

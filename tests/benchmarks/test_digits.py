@@ -138,7 +138,7 @@ def test_draws_and_modes(tmp_path):
     assert way.shape == (6, 12, 16)
     for found in samples.values():
         assert found.shape == (6, 16) and np.abs(found).max() <= 1
-    np.testing.assert_array_equal(way[:, -1], samples["centroid + noise"])
+    np.testing.assert_array_equal(way[:, -1], samples["denoised"])
     states = digits.starts(trained, lambda key: jr.normal(key, (16,)), 4, jr.key(0))
     found = digits.modes(trained, jnp.asarray(images()), states, jr.key(1), settings)
     assert list(found) == ["conservative", "dissipative", "governed", "generative"]

@@ -31,10 +31,9 @@ else:
 Vector = Float[Array, " dim"]
 
 
-class Position(NamedTuple):
-    """A position, and the force there; and the potential energy, where it is needed."""
+class Force(NamedTuple):
+    """That at a position, and the potential energy where it is needed."""
 
-    q: Vector
     force: Vector
     energy: Scalar | None
 
@@ -76,7 +75,7 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
         t1: RealScalarLike,
         y0: PyTree,
         args: PyTree,
-    ) -> Position:
+    ) -> Force:
         del args
         name = type(self).__name__
         if not isinstance(terms, LangevinTerm):
@@ -112,9 +111,9 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
         t1: RealScalarLike,
         y0: tuple[Vector, Vector],
         args: PyTree,
-        solver_state: Position,
+        solver_state: Force,
         made_jump: Any,
-    ) -> tuple[PyTree, Any, dict[str, PyTree], Position, RESULTS]:
+    ) -> tuple[PyTree, Any, dict[str, PyTree], Force, RESULTS]:
         del args
         drift, bath = _parts(terms)
         kinetic, p = bath.kinetic, y0[1]
@@ -126,20 +125,20 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
         if made_jump is not False:
             start = lax.cond(made_jump, lambda: self._at(drift, y0[0]), lambda: start)
 
-        at, heat = start, jnp.zeros_like(kT)
+        q, at, heat = y0[0], start, jnp.zeros_like(kT)
         for letter in self.word:
             part = h / self.word.count(letter)
             if letter == "B":
                 p = axpy(part, at.force, p)
             elif letter == "A":
-                q = axpy(part, kinetic.velocity(p), at.q)
+                q = axpy(part, kinetic.velocity(p), q)
                 # What of this no kick uses, the compiler drops.
                 at = self._at(drift, q)
             else:
-                cold, damping = p, rates(bath.friction, at.q, p) * part
+                cold, damping = p, rates(bath.friction, q, p) * part
                 p = kinetic.thermostat(cold, damping, kT, noise)
                 heat = kinetic(p) - kinetic(cold)
-        y1 = (at.q, p)
+        y1 = (q, p)
         if self.metropolis and at.energy is not None and start.energy is not None:
             work = at.energy - start.energy + kinetic(p) - kinetic(y0[1]) - heat
             # A proposal that is not finite is rejected too.
@@ -152,10 +151,10 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
         dense_info = dict(y0=y0, y1=y1)
         return y1, NoErrorEstimate(), dense_info, at, finite(y1)
 
-    def _at(self, drift: HamiltonianTerm, q: Vector) -> Position:
+    def _at(self, drift: HamiltonianTerm, q: Vector) -> Force:
         potential = drift.hamiltonian.potential  # pyright: ignore
         energy, slope = jax.value_and_grad(potential)(q)
-        return Position(q, -slope, energy if self.metropolis else None)
+        return Force(-slope, energy if self.metropolis else None)
 
 
 def _parts(terms: Any) -> tuple[HamiltonianTerm, HeatBath]:

@@ -132,7 +132,7 @@ def contrastive_steps(
         their own.
     - `sharding`: how to lay out a batch, of data and of chains, over devices: for
         instance `NamedSharding(mesh, PartitionSpec("batch"))`. Everything else is on
-        all of them. By default all on one.
+        all of them. By default all on one. (JAX 0.4.38 cannot compile it.)
 
     **Returns:** the new state, and a [`chlu_eqx.training.ContrastiveReport`][].
     """

@@ -29,7 +29,7 @@ def _law(dim, ratio):
     r = mode * np.exp(z)
     root, top = np.sqrt(1 + r**2), np.sqrt(1 + mode**2)
     log_density = dim * z - (r**2 - mode**2) / (root + top) / ratio
-    f = integrate.cumulative_simpson(np.exp(log_density), x=z, initial=0)
+    f = integrate.cumulative_trapezoid(np.exp(log_density), z, initial=0)
     return lambda r: np.interp(np.log(r / mode), z, f / f[-1])
 
 

@@ -177,6 +177,9 @@ def test_dynamics():
     assert report.loss[-1] < 0.01 * report.loss[0]
 
 
+@pytest.mark.skipif(
+    jax.__version_info__ < (0, 5), reason="checks in a loop over devices do not compile"
+)
 def test_batches_over_devices():
     """Four of them make the same steps as one, to rounding."""
     script = textwrap.dedent(

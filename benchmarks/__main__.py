@@ -5,12 +5,13 @@ import sys
 
 import tyro
 
-from . import digits, lemniscate, report, speed, work_precision
+from . import digits, lemniscate, report, sine_waves, speed, work_precision
 
 
 TASKS = {
     "digits": digits.main,
     "lemniscate": lemniscate.main,
+    "sine_waves": sine_waves.main,
     "speed": speed.main,
     "work_precision": work_precision.main,
     "report": report.main,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import lemniscate, speed, work_precision
+from . import lemniscate, sine_waves, speed, work_precision
 from .record import RESULTS, ROOT
 
 
@@ -18,6 +18,11 @@ PAGES = (
 # By the name in the mark: the task whose results these are, and the rows.
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
     "lemniscate": ("lemniscate", lambda m: lemniscate.table(m["summary"])),
+    "sine_waves": ("sine_waves", lambda m: sine_waves.table(m["summary"])),
+    "sine_waves_models": (
+        "sine_waves",
+        lambda m: sine_waves.models_table(m["summary"]),
+    ),
     "speed": ("speed", lambda m: speed.table(m["found"])),
     "memory": ("speed", lambda m: speed.memory_table(m["memory"])),
     "work_precision": (

@@ -1,0 +1,506 @@
+"""Follow sine waves from noisy first states.
+
+The CHLU paper's second task (Jawahar & Pierini, arXiv 2603.01768): waves
+q = sin(2πt + φ) of 100 phases as states (q, q̇), 1000 of them 0.05 apart; 80 waves to
+train on, clean; the other 20 to follow from a first state with noise σ on q and p. The
+error is the mean square over both against the clean wave. The oscillator's exact flow
+from the noisy state has σ² (2 + ω² + 1/ω²)/4; a model that does better uses that all
+training waves have the same energy.
+
+All models have about 4400 parameters and are trained alike: the same clean windows,
+steps, rates and clipping, none seeing noise or another amplitude than one. So errors at
+large σ tell how a model goes on off its data:
+
+- The unit's potential is the usual multilayer perceptron with the activation x², hence
+  a polynomial of degree 4, which data on |q| <= 1 determine everywhere. That is a
+  choice made for this task. With tanh, the default, the force is free beyond |q| = 1:
+  CHLU (tanh). A neural ODE with the activation x² diverged in training.
+- The mass is learned, as in the authors' script: at M = ωh/sin(ωh) velocity Verlet of
+  step h is the exact flow.
+- p is the velocity of the relativistic unit only far below its speed limit, here
+  learned from 10 on; the top speed of the waves is 2π. Its frequency depends on the
+  amplitude.
+- The governor takes out energy above the first percentile of the training data's. At
+  the paper's strength s = 0.95 a step takes up to 95 % of the momentum, far more than
+  is too much; at s = 1/ω², one over the largest p², it takes at most the excess.
+
+Every trained model is stored with its numbers: a run that was killed goes on from
+there.
+"""
+
+import functools
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress as Bars,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+import chlu_eqx as cx
+from chlu_eqx.training import fit_trajectories, Progress, trajectory_mse
+
+from . import sine_waves_figures as figures
+from .baselines import LSTM, NeuralODE
+from .data import sine_waves
+from .lemniscate import optimizer
+from .record import drawn, environment, keep, spread, write
+
+
+DT = 0.05
+TIMES = 1000
+TRAIN, TEST = 80, 20
+SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# Noisy starts of every test wave, the same at every σ.
+DRAWS = 20
+BATCH = 32
+CLIP = 1.0
+# (window, steps, learning rate at the start of the stage), as in the lemniscate's task.
+CURRICULUM = ((4, 500, 1e-2), (16, 500, 3e-3), (64, 400, 1e-3), (128, 200, 5e-4))
+QUICK = ((4, 400, 1e-2), (16, 200, 3e-3))
+# Of a governor: see above. The paper's, and the largest that does not overshoot.
+STRONG, GENTLE = 0.95, sine_waves.OMEGA**-2
+SPEED_LIMIT = 10.0
+# Kicks as multiples of the largest momentum in training, and for how long to watch.
+KICKS = (5, 50)
+KICKED_STEPS = 2000
+# The σ of the pictures of single trajectories.
+PICTURED = 0.5
+
+
+def _unit(
+    key: PRNGKeyArray, kinetic: Callable, activation: Callable = jnp.square
+) -> cx.nn.CHLU:
+    potential = cx.MLPPotential(1, activation=activation, key=key) + cx.Confinement()
+    return cx.nn.CHLU(1, dt=DT, kinetic=kinetic, potential=potential, key=key)
+
+
+MODELS: dict[str, Callable[[PRNGKeyArray], Callable]] = {
+    "CHLU": lambda key: _unit(key, cx.NewtonianKinetic(1)),
+    "CHLU (relativistic)": lambda key: _unit(
+        key, cx.RelativisticKinetic(1, speed_limit=SPEED_LIMIT)
+    ),
+    "CHLU (tanh)": lambda key: _unit(key, cx.NewtonianKinetic(1), jnp.tanh),
+    "neural ODE": lambda key: NeuralODE(1, width=63, dt=DT, key=key),
+    "LSTM": lambda key: LSTM(1, hidden=31, key=key),
+}
+EXACT = "exact flow"
+
+
+class Run(NamedTuple):
+    """One trained model and its numbers."""
+
+    model: Any
+    metrics: dict[str, Any]
+
+
+def data() -> tuple[sine_waves.Trajectories, sine_waves.Trajectories]:
+    return sine_waves.split(TRAIN, TEST, TIMES, DT)
+
+
+def loss(model: Callable, window: sine_waves.Pair) -> Scalar:
+    if isinstance(model, cx.nn.CHLU):
+        # A unit that has learned little yet may not find its way back.
+        model = functools.partial(model, adjoint=diffrax.DirectAdjoint())
+    return trajectory_mse(model, window)
+
+
+def exact(y0: sine_waves.Pair, num_steps: int) -> sine_waves.Pair:
+    return sine_waves.flow(y0, num_steps + 1, DT)
+
+
+def modes(name: str, model: Callable) -> dict[str, Callable]:
+    """The ways to run a trained model: a unit also governed, at both strengths."""
+    if not isinstance(model, cx.nn.CHLU):
+        return {name: model}
+    energies = eqx.filter_jit(eqx.filter_vmap(eqx.filter_vmap(model.hamiltonian)))
+    threshold = jnp.percentile(energies(*data()[0]), 1)
+    return {
+        name: model,
+        f"{name}, governed": model.governed(threshold, GENTLE),
+        f"{name}, governed, s = {STRONG}": model.governed(threshold, STRONG),
+    }
+
+
+@eqx.filter_jit
+def followed(
+    model: Callable,
+    waves: sine_waves.Trajectories,
+    sigma: Float[Array, ""],
+    noise: Float[Array, "waves 2"],
+) -> sine_waves.Trajectories:
+    """The waves from one noisy start each."""
+    y0 = tuple(x[:, 0] + sigma * noise[:, i, None] for i, x in enumerate(waves))
+    num_steps = waves[0].shape[1] - 1
+    return jax.vmap(lambda y0: model(y0, num_steps))(y0)
+
+
+@eqx.filter_jit
+def squared_errors(
+    model: Callable,
+    waves: sine_waves.Trajectories,
+    sigmas: Float[Array, " sigmas"],
+    noise: Float[Array, "draws waves 2"],
+) -> Float[Array, " sigmas"]:
+    """The mean squared error by σ, over draws, waves, times and both coordinates."""
+
+    def error(sigma: Float[Array, ""], noise: Float[Array, "waves 2"]) -> Scalar:
+        found = followed(model, waves, sigma, noise)
+        q, p = (jnp.mean((x - y) ** 2) for x, y in zip(found, waves, strict=True))
+        return (q + p) / 2
+
+    # One σ after another: what is computed at once then fits the cache.
+    return jax.lax.map(
+        lambda sigma: jnp.mean(jax.vmap(lambda n: error(sigma, n))(noise)), sigmas
+    )
+
+
+def kicked(model: Callable, kick: float) -> dict[str, float | None]:
+    """What comes of starting the test waves with `kick` times the largest momentum of
+    training."""
+    (_, momenta), (q, p) = data()
+    y0 = q[:, 0], jnp.full_like(p[:, 0], kick * jnp.abs(momenta).max())
+    run = eqx.filter_jit(eqx.filter_vmap(model, in_axes=(0, None)))
+    trajectory = run(y0, KICKED_STEPS)
+    q = np.asarray(trajectory[0], float)
+    found = {"speed": np.abs(np.diff(q, axis=1)).max() / DT, "reach": np.abs(q).max()}
+    if isinstance(model, cx.nn.CHLU):
+        kinetic = model.hamiltonian.kinetic
+        if isinstance(kinetic, cx.RelativisticKinetic):
+            # Of p itself: differences of a large q are rounded.
+            velocities = eqx.filter_vmap(eqx.filter_vmap(kinetic.velocity))
+            found["speed"] = jnp.abs(velocities(trajectory[1])).max()
+            found["limit"] = kinetic.speed_limit / jnp.sqrt(kinetic.mass).min()
+            found["speed_over_limit"] = found["speed"] / found["limit"]
+        energies = eqx.filter_vmap(eqx.filter_vmap(model.hamiltonian))
+        energy = np.asarray(eqx.filter_jit(energies)(*trajectory), float)
+        usual = np.mean(eqx.filter_jit(energies)(*data()[0]))
+        # Means over many periods: Verlet's energy swings within each.
+        early, late = (x.mean(1) for x in np.array_split(energy, 5, axis=1)[::4])
+        found["energy_drift"] = np.abs((late - early) / (early - usual)).max()
+    return {k: _finite(v) for k, v in found.items()}
+
+
+def _finite(x: Any) -> float | None:
+    return float(x) if np.isfinite(x) else None
+
+
+def evaluate(name: str, model: Callable) -> dict[str, Any]:
+    """What a model's free runs, and a unit's governed ones, are worth."""
+    _, waves = data()
+    sigmas, noise = jnp.asarray((0.0, *SIGMAS)), sine_waves.noise(DRAWS, TEST)
+    errors = {
+        mode: [_finite(x) for x in squared_errors(run, waves, sigmas, noise)]
+        for mode, run in modes(name, model).items()
+    }
+    clean, *_ = errors[name]
+    return {
+        "clean_mse": clean,
+        "mse": {mode: found for mode, (_, *found) in errors.items()},
+        "kicks": {str(kick): kicked(model, kick) for kick in KICKS},
+    }
+
+
+def train(name: str, seed: int, curriculum: tuple, report: Any) -> Run:
+    model_key, data_key = jr.split(jr.key(seed))
+    model = eqx.filter_jit(MODELS[name])(model_key)
+    waves, _ = data()
+    began = time.perf_counter()
+    fit = fit_trajectories(
+        model,
+        waves,
+        optax.chain(optax.clip_by_global_norm(CLIP), optimizer(curriculum)),
+        curriculum=[(window, steps) for window, steps, _ in curriculum],
+        key=data_key,
+        batch_size=BATCH,
+        loss=loss,
+        # The waves differ by their phases only: a few tell.
+        validation=jax.tree.map(lambda x: x[:8], waves),
+        callback=report,
+    )
+    seconds = time.perf_counter() - began
+    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    head = {
+        "model": name,
+        "seed": seed,
+        "parameters": sum(leaf.size for leaf in leaves),
+        "training_seconds": round(seconds, 2),
+        "training_loss": _finite(fit.history[-1].best),
+    }
+    return Run(fit.model, head | evaluate(name, fit.model))
+
+
+def save(path: Path, settings: dict[str, Any], run: Run) -> None:
+    """Write a line of JSON, the settings and the metrics, and the model's leaves: whole
+    or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    head = {"settings": settings, "metrics": run.metrics}
+    with partial.open("wb") as file:
+        file.write(json.dumps(head, allow_nan=False).encode() + b"\n")
+        eqx.tree_serialise_leaves(file, run.model)
+    partial.replace(path)
+
+
+def load(path: Path, settings: dict[str, Any]) -> Run | None:
+    """What was saved, if it was and with the same settings."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        head = json.loads(file.readline())
+        if head["settings"] != json.loads(json.dumps(settings)):
+            return None
+        make = MODELS[head["metrics"]["model"]]
+        like = eqx.filter_eval_shape(make, jr.key(0))
+        return Run(eqx.tree_deserialise_leaves(file, like), head["metrics"])
+
+
+def stored(folder: Path, name: str, seed: int) -> Path:
+    words = re.findall(r"\w+", name.lower())
+    return folder / f"{'_'.join([*words, str(seed)])}.eqx"
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Median and range over seeds: of the error by mode and σ, and of its ratio to the
+    limit where that is largest; of the other numbers by model."""
+    limits = sine_waves.limit(np.array(SIGMAS))
+    noise = sine_waves.noise(DRAWS, TEST)
+    flow = np.asarray(squared_errors(exact, data()[1], jnp.asarray(SIGMAS), noise))
+    by_mode: dict[str, list[list[float | None]]] = {EXACT: [flow.tolist()]}
+    by_model: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        by_model.setdefault(run["model"], []).append(run)
+        for mode, found in run["mse"].items():
+            by_mode.setdefault(mode, []).append(found)
+
+    def worst(found: list[float | None]) -> float | None:
+        values = [np.inf if x is None else x for x in found]
+        return _finite(np.max(np.divide(values, limits)))
+
+    return {
+        "limit": {str(s): float(x) for s, x in zip(SIGMAS, limits, strict=True)},
+        "mse": {
+            mode: {
+                str(sigma): spread(values)
+                for sigma, *values in zip(SIGMAS, *found, strict=True)
+            }
+            | {"worst": spread(map(worst, found))}
+            for mode, found in by_mode.items()
+        },
+        "models": {
+            name: {key: spread(run[key] for run in found) for key in PLAIN}
+            | {
+                f"{key}_{kick}": spread(run["kicks"][str(kick)][key] for run in found)
+                for kick in KICKS
+                for key in found[0]["kicks"][str(kick)]
+            }
+            for name, found in by_model.items()
+        },
+    }
+
+
+PLAIN = ("parameters", "training_seconds", "clean_mse")
+SHOWN = {
+    **{str(sigma): f"σ = {sigma}" for sigma in (0.1, 0.2, 0.5, 1.0)},
+    "worst": "over the limit, at most",
+}
+OTHERS = {
+    "parameters": "parameters",
+    "clean_mse": "MSE from clean starts",
+    "speed_5": "top speed after a kick of 5",
+    "speed_over_limit_5": "over the speed limit",
+    "reach_5": "largest |q|",
+    "energy_drift_5": "energy drift",
+    "speed_50": "top speed after a kick of 50",
+    "speed_over_limit_50": "over the speed limit",
+    "reach_50": "largest |q|",
+    "training_seconds": "training, seconds",
+}
+
+
+def _number(x: float | None) -> str:
+    if x is None:
+        return "diverged"
+    return f"{x:.0f}" if 100 <= x < 1e5 else f"{x:.3g}"
+
+
+def _cell(found: dict[str, float | None] | None) -> str:
+    if found is None:
+        return ""
+    low, middle, high = (_number(found[k]) for k in ("min", "median", "max"))
+    return middle if low == high else f"{middle} ({low} – {high})"
+
+
+def table(summary: dict[str, Any]) -> list[list[str]]:
+    """The head and then a row for each mode: median (range) of the mean squared error
+    by σ."""
+    limits = [_number(summary["limit"].get(key)) for key in SHOWN if key != "worst"]
+    return [
+        ["MSE, median (range)", *SHOWN.values()],
+        ["limit, σ² (2 + ω² + 1/ω²)/4", *limits, "1"],
+        *(
+            [mode, *(_cell(found[key]) for key in SHOWN)]
+            for mode, found in summary["mse"].items()
+        ),
+    ]
+
+
+def models_table(summary: dict[str, Any]) -> list[list[str]]:
+    """The head and then a row for each number: what kicks do to a model, and what it
+    cost."""
+    models = summary["models"]
+    return [
+        ["median (range)", *models],
+        *(
+            [label, *(_cell(found.get(key)) for found in models.values())]
+            for key, label in OTHERS.items()
+        ),
+    ]
+
+
+def main(
+    seeds: int = 3,
+    quick: bool = False,
+    out: Path = Path("out/sine_waves"),
+    record: bool = False,
+    restart: bool = False,
+) -> None:
+    """Follow sine waves from noisy first states.
+
+    Goes on where a run with the same settings and the same `out` was killed.
+
+    Args:
+        seeds: how many times to train each model.
+        quick: one seed, a short curriculum and neither the relativistic unit nor the
+            one with tanh: under a minute on two cores.
+        out: where to write metrics.json, the trained models and the pictures.
+        record: also keep the numbers under benchmarks/results and the pictures under
+            docs, for README and docs.
+        restart: train every model anew.
+    """
+    seeds = 1 if quick else seeds
+    curriculum = QUICK if quick else CURRICULUM
+    total = sum(steps for _, steps, _ in curriculum)
+    console = Console()
+    models = [name for name in MODELS if not quick or "(" not in name]
+    runs: dict[str, list[Run]] = {name: [] for name in models}
+    metrics: dict[str, Any] = {
+        "task": "sine_waves",
+        "command": "python -m benchmarks sine_waves"
+        + (" --quick" if quick else f" --seeds {seeds}"),
+        "environment": environment(),
+        "settings": {
+            "dt": DT,
+            "times": TIMES,
+            "waves": (TRAIN, TEST),
+            "sigmas": SIGMAS,
+            "draws": DRAWS,
+            "batch": BATCH,
+            "clip": CLIP,
+            "curriculum": curriculum,
+            "strengths": (GENTLE, STRONG),
+            "speed_limit": SPEED_LIMIT,
+            "kicks": KICKS,
+            "kicked_steps": KICKED_STEPS,
+            "precision": str(jnp.zeros(()).dtype),
+        },
+    }
+    # Numbers of another machine or other versions would not be of this run.
+    settings = metrics["settings"] | {"environment": metrics["environment"]}
+    if restart:
+        for path in (out / "runs").glob("*.eqx"):
+            path.unlink()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console) as bars:
+        everything = bars.add_task("all runs", total=total * seeds * len(models))
+        for seed in range(seeds):
+            for name in models:
+                bar = bars.add_task(f"{name}, seed {seed}", total=total)
+
+                def report(progress: Progress, bar=bar, name=name, seed=seed) -> None:
+                    gained = progress.step - bars.tasks[bar].completed
+                    bars.update(
+                        bar,
+                        completed=progress.step,
+                        description=f"{name}, seed {seed}: windows of "
+                        f"{progress.window}, loss {progress.loss:.1e}",
+                    )
+                    bars.advance(everything, gained)
+
+                path = stored(out / "runs", name, seed)
+                run = load(path, settings)
+                if run is None:
+                    run = train(name, seed, curriculum, report)
+                    save(path, settings, run)
+                else:
+                    bars.update(
+                        bar, completed=total, description=f"{name}, seed {seed}: stored"
+                    )
+                    bars.advance(everything, total)
+                runs[name].append(run)
+                metrics["runs"] = [r.metrics for found in runs.values() for r in found]
+                metrics["summary"] = summarise(metrics["runs"])
+                write(out / "metrics.json", metrics)
+
+    title = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    console.print(drawn(table(metrics["summary"]), title))
+    console.print(drawn(models_table(metrics["summary"]), title))
+    shown = {name: _median_run(found) for name, found in runs.items()}
+    truth, paths = followed_for_pictures(shown)
+    pictures = figures.draw(metrics["summary"], truth, paths, PICTURED, out, DT)
+    if record:
+        keep(metrics, pictures)
+    console.print(f"Wrote {out / 'metrics.json'}", *pictures, sep="\n  ")
+
+
+def followed_for_pictures(
+    runs: dict[str, Run],
+) -> tuple[figures.Pair, dict[str, figures.Pair]]:
+    """The clean test waves, and each from one noisy start as every mode follows it."""
+    _, waves = data()
+    sigma, noise = jnp.asarray(PICTURED), sine_waves.noise(DRAWS, TEST)[0]
+    callables = {EXACT: exact}
+    for name, run in runs.items():
+        free_and_governed = list(modes(name, run.model).items())[:2]
+        callables |= dict(free_and_governed)
+
+    def plain(pair: sine_waves.Pair) -> figures.Pair:
+        q, p = (np.asarray(x, float)[..., 0] for x in pair)
+        return q, p
+
+    return plain(waves), {
+        mode: plain(followed(run, waves, sigma, noise))
+        for mode, run in callables.items()
+    }
+
+
+def _median_run(runs: list[Run]) -> Run:
+    """The run of the median seed, by its error at the smallest σ."""
+
+    def error(run: Run) -> float:
+        value = run.metrics["mse"][run.metrics["model"]][0]
+        return np.inf if value is None else value
+
+    return sorted(runs, key=error)[(len(runs) - 1) // 2]

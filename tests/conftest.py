@@ -1,5 +1,6 @@
 import hypothesis
 import jax
+import pytest
 
 
 jax.config.update("jax_enable_x64", True)
@@ -11,3 +12,11 @@ hypothesis.settings.register_profile(
     "jax", deadline=None, max_examples=25, derandomize=True
 )
 hypothesis.settings.load_profile("jax")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_what_was_compiled():
+    """After some five hundred tests a worker has used up its memory mappings, and the
+    compiler crashes."""
+    yield
+    jax.clear_caches()

@@ -65,7 +65,7 @@ def errors_by_noise(summary: dict[str, Any]) -> Figure:
         name, _, how = mode.partition(",")
         exact = mode == "exact flow"
         colour = "k" if exact else colours.setdefault(name, f"C{len(colours)}")
-        style = "k+" if exact else STYLES.get(how, "x:")
+        style = "+" if exact else STYLES.get(how, "x:")
         low, middle, high = (
             np.array([found[s][key] for s in summary["limit"]], float)
             for key in ("min", "median", "max")
@@ -117,7 +117,7 @@ def kinetic_energies(
                 ax.plot(fine, from_q(q[i]), color=colour, lw=1.2)
             ax.plot(t[last], p[i, last] ** 2 / 2, ".", color=colour, ms=5)
         ax.set_title(mode, fontsize=10)
-    axes[0].set_ylim(0, 40)
+    axes[0].set_ylim(0, 30)
     figure.supxlabel("t")
     figure.supylabel("kinetic energy")
     figure.suptitle(

@@ -28,13 +28,6 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Float, PRNGKeyArray
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 import chlu_eqx as cx
 from chlu_eqx.training import (
@@ -48,7 +41,7 @@ from chlu_eqx.training import (
 from . import digits_figures as figures, scores
 from .checkpoint import Checkpoints
 from .data import digits
-from .record import drawn, environment, keep, spread, write
+from .record import drawn, environment, keep, progress_bars, spread, write
 
 
 Pair = tuple[Float[Array, " dim"], Float[Array, " dim"]]
@@ -375,13 +368,6 @@ def main(
     sets = scores.references(data)
     n = min(1000, len(sets["real"]))
     real = data.held_out[:n]
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     known = {
         name: scores.evaluate(images[:n], real, data.train, classifier)
         for name, images in sets.items()
@@ -398,7 +384,7 @@ def main(
         "runs": [],
     }
     runs: list[tuple[Trained, dict[str, np.ndarray], np.ndarray]] = []
-    with Progress(*columns, console=console) as bars:
+    with progress_bars(console) as bars:
         for seed in range(seeds):
             bar = bars.add_task(f"seed {seed}", total=settings.steps)
 

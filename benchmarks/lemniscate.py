@@ -18,23 +18,25 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress as Bars,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from scipy.interpolate import CubicSpline
 from scipy.spatial import KDTree
 
 import chlu_eqx as cx
-from chlu_eqx.training import fit_trajectories, Progress
+from chlu_eqx.training import fit_trajectories
 
 from . import lemniscate_figures as figures
 from .baselines import LSTM, NeuralODE
 from .data import lemniscate
-from .record import drawn, environment, keep, spread, write
+from .record import (
+    drawn,
+    environment,
+    finite,
+    keep,
+    progress_bars,
+    shown_in,
+    spread,
+    write,
+)
 
 
 DT = 0.05
@@ -109,21 +111,17 @@ def evaluate(model: Callable) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, 
         metrics[f"trajectory_to_curve_{cycles}"] = to_curve
         metrics[f"curve_to_trajectory_{cycles}"] = to_trajectory
         drift = abs(lemniscate.energy(q[last], p[last]).mean() - lemniscate.ENERGY)
-        metrics[f"energy_drift_{cycles}"] = _finite(drift / lemniscate.ENERGY)
+        metrics[f"energy_drift_{cycles}"] = finite(drift / lemniscate.ENERGY)
     # Reduced in double precision: late times have no digits to spare in float32.
     t = (start + DT * np.arange(steps[0] + 1)) % (2 * np.pi)
     error = np.sum((q[: steps[0] + 1] - lemniscate.curve(jnp.asarray(t))) ** 2, -1)
-    metrics[f"rmse_{CYCLES[0]}"] = _finite(error.mean() ** 0.5)
+    metrics[f"rmse_{CYCLES[0]}"] = finite(error.mean() ** 0.5)
     if isinstance(model, cx.nn.CHLU):
         energy = eqx.filter_jit(eqx.filter_vmap(model.hamiltonian))(*trajectory)
-        metrics["learned_energy_error"] = _finite(
+        metrics["learned_energy_error"] = finite(
             float(jnp.abs(energy - energy[0]).max())
         )
     return (q, p), metrics
-
-
-def _finite(x: float) -> float | None:
-    return float(x) if np.isfinite(x) else None
 
 
 def train(name: str, seed: int, curriculum: tuple, optim: Any, report: Any) -> Run:
@@ -230,29 +228,13 @@ def main(
             "precision": "float32",
         },
     }
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=console) as bars:
+    with progress_bars(console) as bars:
         everything = bars.add_task("all runs", total=total * seeds * len(models))
         for seed in range(seeds):
             for name in models:
                 bar = bars.add_task(f"{name}, seed {seed}", total=total)
 
-                def report(progress: Progress, bar=bar, name=name, seed=seed) -> None:
-                    gained = progress.step - bars.tasks[bar].completed
-                    bars.update(
-                        bar,
-                        completed=progress.step,
-                        description=f"{name}, seed {seed}: windows of "
-                        f"{progress.window}, loss {progress.loss:.1e}",
-                    )
-                    bars.advance(everything, gained)
-
+                report = shown_in(bars, bar, everything, f"{name}, seed {seed}")
                 run = train(name, seed, curriculum, optim, report)
                 runs[name].append(run)
                 # Whatever comes, what was found so far is kept.

@@ -2,17 +2,29 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
 import shutil
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress as Bars,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+
+from chlu_eqx.training import Progress
 
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +63,40 @@ def keep(metrics: dict[str, Any], pictures: Iterable[Path]) -> None:
     write(RESULTS / metrics["task"] / f"{device}.json", metrics)
     for picture in pictures:
         shutil.copy(picture, FIGURES)
+
+
+def progress_bars(console: Console) -> Bars:
+    """Progress bars that tell what is done, of how much, and the times."""
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def shown_in(
+    bars: Bars, bar: TaskID, everything: TaskID, name: str
+) -> Callable[[Progress], None]:
+    """A callback for `fit_trajectories` that moves a run's bar and that of all runs."""
+
+    def report(progress: Progress) -> None:
+        bars.advance(everything, progress.step - bars.tasks[bar].completed)
+        bars.update(
+            bar,
+            completed=progress.step,
+            description=f"{name}: windows of {progress.window}, "
+            f"loss {progress.loss:.1e}",
+        )
+
+    return report
+
+
+def finite(x: Any) -> float | None:
+    """The number, or `None` where there is none."""
+    return float(x) if math.isfinite(x) else None
 
 
 def drawn(lines: list[list[str]], title: str | None = None) -> Table:

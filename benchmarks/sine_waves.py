@@ -46,22 +46,24 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress as Bars,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 import chlu_eqx as cx
-from chlu_eqx.training import fit_trajectories, Progress, trajectory_mse
+from chlu_eqx.training import fit_trajectories, trajectory_mse
 
 from . import sine_waves_figures as figures
 from .baselines import LSTM, NeuralODE
 from .data import sine_waves
 from .lemniscate import optimizer
-from .record import drawn, environment, keep, spread, write
+from .record import (
+    drawn,
+    environment,
+    finite,
+    keep,
+    progress_bars,
+    shown_in,
+    spread,
+    write,
+)
 
 
 DT = 0.05
@@ -199,11 +201,7 @@ def kicked(model: Callable, kick: float) -> dict[str, float | None]:
         # Means over many periods: Verlet's energy swings within each.
         early, late = (x.mean(1) for x in np.array_split(energy, 5, axis=1)[::4])
         found["energy_drift"] = np.abs((late - early) / (early - usual)).max()
-    return {k: _finite(v) for k, v in found.items()}
-
-
-def _finite(x: Any) -> float | None:
-    return float(x) if np.isfinite(x) else None
+    return {k: finite(v) for k, v in found.items()}
 
 
 def evaluate(name: str, model: Callable) -> dict[str, Any]:
@@ -211,7 +209,7 @@ def evaluate(name: str, model: Callable) -> dict[str, Any]:
     _, waves = data()
     sigmas, noise = jnp.asarray((0.0, *SIGMAS)), sine_waves.noise(DRAWS, TEST)
     errors = {
-        mode: [_finite(x) for x in squared_errors(run, waves, sigmas, noise)]
+        mode: [finite(x) for x in squared_errors(run, waves, sigmas, noise)]
         for mode, run in modes(name, model).items()
     }
     clean, *_ = errors[name]
@@ -246,7 +244,7 @@ def train(name: str, seed: int, curriculum: tuple, report: Any) -> Run:
         "seed": seed,
         "parameters": sum(leaf.size for leaf in leaves),
         "training_seconds": round(seconds, 2),
-        "training_loss": _finite(fit.history[-1].best),
+        "training_loss": finite(fit.history[-1].best),
     }
     return Run(fit.model, head | evaluate(name, fit.model))
 
@@ -296,7 +294,7 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
     def worst(found: list[float | None]) -> float | None:
         values = [np.inf if x is None else x for x in found]
-        return _finite(np.max(np.divide(values, limits)))
+        return finite(np.max(np.divide(values, limits)))
 
     return {
         "limit": {str(s): float(x) for s, x in zip(SIGMAS, limits, strict=True)},
@@ -432,29 +430,13 @@ def main(
     if restart:
         for path in (out / "runs").glob("*.eqx"):
             path.unlink()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=console) as bars:
+    with progress_bars(console) as bars:
         everything = bars.add_task("all runs", total=total * seeds * len(models))
         for seed in range(seeds):
             for name in models:
                 bar = bars.add_task(f"{name}, seed {seed}", total=total)
 
-                def report(progress: Progress, bar=bar, name=name, seed=seed) -> None:
-                    gained = progress.step - bars.tasks[bar].completed
-                    bars.update(
-                        bar,
-                        completed=progress.step,
-                        description=f"{name}, seed {seed}: windows of "
-                        f"{progress.window}, loss {progress.loss:.1e}",
-                    )
-                    bars.advance(everything, gained)
-
+                report = shown_in(bars, bar, everything, f"{name}, seed {seed}")
                 path = stored(out / "runs", name, seed)
                 run = load(path, settings)
                 if run is None:

@@ -15,20 +15,13 @@ import diffrax
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 import chlu_eqx as cx
 
 from . import costs, work_precision_figures as figures
 from .costs import Case, Cost, Costs, Run, Solve
 from .data.hamiltonians import fput, henon_heiles, kepler, pendulum
-from .record import drawn, environment, keep, write
+from .record import drawn, environment, keep, progress_bars, write
 
 
 # The part of a run after which its trajectory is compared with the true one.
@@ -347,14 +340,7 @@ def main(
         "families": {method.name: method.family for _, method in plan},
         "curves": curves,
     }
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bars:
+    with progress_bars(console) as bars:
         bar = bars.add_task("", total=len(plan))
         for case, method in plan:
             name = case.problem.name

@@ -1,5 +1,7 @@
 """What every solver here needs from diffrax's protocol."""
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -140,3 +142,15 @@ class NoErrorEstimate(eqx.Module):
             "or `chlu_eqx.StepDensityController(...)` with it, or an adaptive solver "
             "such as `diffrax.Tsit5()`"
         )
+
+
+def cite(kind: type) -> None:
+    """Let `diffrax.citation` know the solvers of this kind, by their docstrings."""
+
+    @diffrax.citation_rules.append
+    def rule(solver: Any) -> str | None:
+        if not isinstance(solver, kind):
+            return None
+        [reference] = re.findall(r"```bibtex([^`]*)```", type(solver).__doc__ or "")
+        name = f"chlu_eqx.{type(solver).__name__}"
+        return f"% You are using the solver `{name}`:\n" + inspect.cleandoc(reference)

@@ -1,8 +1,6 @@
 """Splittings of Langevin's equation, with an exact heat bath."""
 
 import functools
-import inspect
-import re
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TYPE_CHECKING
 
@@ -19,7 +17,7 @@ from .._checks import phase_state
 from .._types import RealScalarLike
 from ..friction import rates
 from ..term import HamiltonianTerm, HeatBath, LangevinTerm
-from .base import axpy, finite, innermost, NoErrorEstimate
+from .base import axpy, cite, finite, innermost, NoErrorEstimate
 
 
 if TYPE_CHECKING:
@@ -266,10 +264,4 @@ class MetropolisBAOAB(AbstractLangevin):
     metropolis: ClassVar[bool] = True
 
 
-@diffrax.citation_rules.append
-def _cite(solver: Any) -> str | None:
-    if not isinstance(solver, AbstractLangevin):
-        return None
-    [reference] = re.findall(r"```bibtex([^`]*)```", type(solver).__doc__ or "")
-    name = f"chlu_eqx.{type(solver).__name__}"
-    return f"% You are using the solver `{name}`:\n" + inspect.cleandoc(reference)
+cite(AbstractLangevin)

@@ -2,8 +2,6 @@
 
 import abc
 import functools
-import inspect
-import re
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -15,7 +13,7 @@ from diffrax import RESULTS
 from jaxtyping import PyTree
 
 from .._types import RealScalarLike
-from .base import axpy, check_phase_field, finite, NoErrorEstimate
+from .base import axpy, check_phase_field, cite, finite, NoErrorEstimate
 
 
 # What a step moves: the user's state and, beside it, what else the method carries on
@@ -130,13 +128,8 @@ class AbstractReversibleSolver(diffrax.AbstractSolver[SolverState]):
             dense_info = self.dense_info(terms, t0, t1, z0, z1, args, shared0, shared1)
             y1, companion = z1
             solver_state = companion, shared1
-        return (
-            y1,
-            NoErrorEstimate(),
-            dense_info,
-            solver_state,
-            first_failure(result, finite(y1)),
-        )
+        result = first_failure(result, finite(y1))
+        return y1, NoErrorEstimate(), dense_info, solver_state, result
 
     def backward_step(
         self,
@@ -271,10 +264,4 @@ def _is_backsolve(term: diffrax.AbstractTerm, y: PyTree) -> bool:
     return hasattr(inner, "term") and isinstance(y, tuple) and len(y) == 4
 
 
-@diffrax.citation_rules.append
-def _cite(solver: Any) -> str | None:
-    if not isinstance(solver, AbstractReversibleSolver):
-        return None
-    [reference] = re.findall(r"```bibtex([^`]*)```", type(solver).__doc__ or "")
-    name = f"chlu_eqx.{type(solver).__name__}"
-    return f"% You are using the solver `{name}`:\n" + inspect.cleandoc(reference)
+cite(AbstractReversibleSolver)

@@ -140,7 +140,8 @@ def test_known_scores(data, classifier):
     # The noise looks like few digits.
     assert noise["largest_class"] > 0.25 > gaussian["largest_class"]
     head, *rows = scores.table(found)
-    assert [row[0] for row in rows] == list(KNOWN)
+    assert head == ["images", *KNOWN]
+    assert [row[0] for row in rows] == list(scores.SCORES.values())
     assert all(len(row) == len(head) for row in rows)
 
 

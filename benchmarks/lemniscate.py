@@ -5,7 +5,6 @@ x = sin t/(1 + cos² t), y = x cos t, as states (q, q̇) every 0.05; windows of 
 cycles to train on, then a free run from the last training point.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,29 +12,28 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-import optax
 from jaxtyping import PRNGKeyArray
 from rich.console import Console
 from scipy.interpolate import CubicSpline
 from scipy.spatial import KDTree
 
 import chlu_eqx as cx
-from chlu_eqx.training import fit_trajectories
 
 from . import lemniscate_figures as figures
 from .baselines import LSTM, NeuralODE
 from .data import lemniscate
-from .record import (
-    drawn,
-    environment,
-    finite,
-    keep,
-    progress_bars,
-    shown_in,
-    spread,
-    write,
+from .record import cell, drawn, environment, finite, keep, spread
+from .runs import (
+    by_model,
+    Curriculum,
+    fit,
+    median_run,
+    num_steps,
+    optimizer,
+    Report,
+    Run,
+    train_all,
 )
 
 
@@ -43,8 +41,7 @@ DT = 0.05
 CYCLES = (50, 1000)
 TRAINING_CYCLES = 3
 BATCH = 32
-# (window, steps, learning rate at the start of the stage). Each stage's rate decays by
-# a cosine to 2 % of its start.
+# (window, steps, learning rate at the start of the stage).
 CURRICULUM = ((4, 3000, 1e-2), (32, 1500, 3e-3), (128, 1000, 1e-3), (370, 800, 5e-4))
 QUICK = ((8, 900, 1e-2),)
 
@@ -60,26 +57,16 @@ MODELS: dict[str, Callable[[PRNGKeyArray], Callable]] = {
 }
 
 
-class Run(NamedTuple):
-    """One trained model, its free run of the most cycles, and its numbers."""
+class FreeRun(NamedTuple):
+    """A trained model, and where it goes."""
 
     model: Any
     trajectory: tuple[np.ndarray, np.ndarray]
-    metrics: dict[str, Any]
 
 
 def training_data() -> tuple[jax.Array, jax.Array]:
     steps = int(TRAINING_CYCLES * lemniscate.PERIOD / DT) + 1
     return lemniscate.orbit(DT * jnp.arange(steps))
-
-
-def optimizer(curriculum: tuple) -> optax.GradientTransformation:
-    schedules = [
-        optax.cosine_decay_schedule(rate, steps, alpha=0.02)
-        for _, steps, rate in curriculum
-    ]
-    ends = np.cumsum([steps for _, steps, _ in curriculum])[:-1].tolist()
-    return optax.adam(optax.join_schedules(schedules, ends))
 
 
 def distances(q: np.ndarray) -> tuple[float | None, float | None]:
@@ -124,30 +111,19 @@ def evaluate(model: Callable) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, 
     return (q, p), metrics
 
 
-def train(name: str, seed: int, curriculum: tuple, optim: Any, report: Any) -> Run:
-    model_key, data_key = jr.split(jr.key(seed))
-    model = eqx.filter_jit(MODELS[name])(model_key)
-    began = time.perf_counter()
-    fit = fit_trajectories(
-        model,
-        jax.tree.map(lambda x: x[None], training_data()),
-        optim,
-        curriculum=[(window, steps) for window, steps, _ in curriculum],
-        key=data_key,
+def train(name: str, seed: int, curriculum: Curriculum, report: Report) -> Run:
+    data = jax.tree.map(lambda x: x[None], training_data())
+    run = fit(
+        MODELS[name],
+        seed,
+        data,
+        optimizer(curriculum),
+        curriculum,
+        report,
         batch_size=BATCH,
-        callback=report,
     )
-    seconds = time.perf_counter() - began
-    trajectory, metrics = evaluate(fit.model)
-    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
-    head = {
-        "model": name,
-        "seed": seed,
-        "parameters": sum(leaf.size for leaf in leaves),
-        "training_seconds": round(seconds, 2),
-        "training_loss": fit.history[-1].best,
-    }
-    return Run(fit.model, trajectory, head | metrics)
+    _, metrics = evaluate(run.model)
+    return run._replace(metrics=run.metrics | metrics)
 
 
 METRICS = {
@@ -164,32 +140,25 @@ METRICS = {
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Median and range over seeds, by metric and model."""
-    models = list(dict.fromkeys(run["model"] for run in runs))
+    models = by_model(runs)
     return {
         metric: {
-            model: spread(run[metric] for run in runs if run["model"] == model)
-            for model in models
+            model: spread(run[metric] for run in found)
+            for model, found in models.items()
         }
         for metric in METRICS
     }
 
 
-def _number(x: float | None) -> str:
-    if x is None:
-        return "diverged"
-    return f"{x:.0f}" if x >= 10 else f"{x:.2g}"
-
-
 def table(summary: dict[str, Any]) -> list[list[str]]:
     """The head and then a row for each metric: median (range) for each model."""
-    lines = [["median (range)", *next(iter(summary.values()))]]
-    for metric, models in summary.items():
-        cells = [METRICS[metric]]
-        for found in models.values():
-            low, middle, high = (_number(found[k]) for k in ("min", "median", "max"))
-            cells.append(middle if low == high else f"{middle} ({low} – {high})")
-        lines.append(cells)
-    return lines
+    return [
+        ["median (range)", *next(iter(summary.values()))],
+        *(
+            [METRICS[metric], *map(cell, models.values())]
+            for metric, models in summary.items()
+        ),
+    ]
 
 
 def main(
@@ -197,24 +166,24 @@ def main(
     quick: bool = False,
     out: Path = Path("out/lemniscate"),
     record: bool = False,
+    restart: bool = False,
 ) -> None:
     """Learn the lemniscate from three cycles and trace it for a thousand.
+
+    Goes on where a run with the same settings and the same `out` was killed.
 
     Args:
         seeds: how many times to train each model.
         quick: one seed, a short curriculum and no relativistic unit, which needs a
             longer one: under a minute on two cores.
-        out: where to write metrics.json and the pictures.
+        out: where to write metrics.json, the trained models and the pictures.
         record: also keep the numbers under benchmarks/results and the pictures under
             docs, for README and docs.
+        restart: train every model anew.
     """
     seeds = 1 if quick else seeds
     curriculum = QUICK if quick else CURRICULUM
-    optim = optimizer(curriculum)
-    total = sum(steps for _, steps, _ in curriculum)
     console = Console()
-    models = [name for name in MODELS if not quick or "relativistic" not in name]
-    runs: dict[str, list[Run]] = {name: [] for name in models}
     metrics: dict[str, Any] = {
         "task": "lemniscate",
         "command": "python -m benchmarks lemniscate"
@@ -228,34 +197,25 @@ def main(
             "precision": "float32",
         },
     }
-    with progress_bars(console) as bars:
-        everything = bars.add_task("all runs", total=total * seeds * len(models))
-        for seed in range(seeds):
-            for name in models:
-                bar = bars.add_task(f"{name}, seed {seed}", total=total)
+    runs = train_all(
+        {k: v for k, v in MODELS.items() if not quick or "relativistic" not in k},
+        seeds,
+        lambda name, seed, report: train(name, seed, curriculum, report),
+        num_steps=num_steps(curriculum),
+        metrics=metrics,
+        summarise=summarise,
+        out=out,
+        restart=restart,
+        console=console,
+    )
 
-                report = shown_in(bars, bar, everything, f"{name}, seed {seed}")
-                run = train(name, seed, curriculum, optim, report)
-                runs[name].append(run)
-                # Whatever comes, what was found so far is kept.
-                metrics["runs"] = [r.metrics for found in runs.values() for r in found]
-                metrics["summary"] = summarise(metrics["runs"])
-                write(out / "metrics.json", metrics)
-
-    title = f"{seeds} seed{'s' if seeds > 1 else ''}"
-    console.print(drawn(table(metrics["summary"]), title))
-    shown = {name: _median_run(found) for name, found in runs.items()}
+    console.print(drawn(table(metrics["summary"]), f"seeds: {seeds}"))
+    shown = {}
+    for name, found in runs.items():
+        model = median_run(found, lambda m: m["trajectory_to_curve_50"]).model
+        trajectory, _ = evaluate(model)
+        shown[name] = FreeRun(model, trajectory)
     pictures = figures.draw(shown, out, DT)
     if record:
         keep(metrics, pictures)
     console.print(f"Wrote {out / 'metrics.json'}", *pictures, sep="\n  ")
-
-
-def _median_run(runs: list[Run]) -> Run:
-    """The run of the median seed, by its distance after 50 cycles."""
-
-    def distance(run: Run) -> float:
-        value = run.metrics["trajectory_to_curve_50"]
-        return np.inf if value is None else value
-
-    return sorted(runs, key=distance)[(len(runs) - 1) // 2]

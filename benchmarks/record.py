@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,11 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress as Bars,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
-
-from chlu_eqx.training import Progress
 
 
 ROOT = Path(__file__).parent.parent
@@ -77,23 +74,6 @@ def progress_bars(console: Console) -> Bars:
     )
 
 
-def shown_in(
-    bars: Bars, bar: TaskID, everything: TaskID, name: str
-) -> Callable[[Progress], None]:
-    """A callback for `fit_trajectories` that moves a run's bar and that of all runs."""
-
-    def report(progress: Progress) -> None:
-        bars.advance(everything, progress.step - bars.tasks[bar].completed)
-        bars.update(
-            bar,
-            completed=progress.step,
-            description=f"{name}: windows of {progress.window}, "
-            f"loss {progress.loss:.1e}",
-        )
-
-    return report
-
-
 def finite(x: Any) -> float | None:
     """The number, or `None` where there is none."""
     return float(x) if math.isfinite(x) else None
@@ -117,3 +97,18 @@ def spread(values: Iterable[float | None]) -> dict[str, float | None]:
         "max": ordered[-1],
     }
     return {k: v if v < float("inf") else None for k, v in found.items()}
+
+
+def number(x: float | None) -> str:
+    """To three digits; `None` for a run that diverged."""
+    if x is None:
+        return "diverged"
+    return f"{x:.0f}" if 100 <= x < 1e5 else f"{x:.3g}"
+
+
+def cell(found: dict[str, float | None] | None) -> str:
+    """A spread in a table; nothing where there is none."""
+    if found is None:
+        return ""
+    low, middle, high = (number(found[k]) for k in ("min", "median", "max"))
+    return middle if low == high else f"{middle} ({low} – {high})"

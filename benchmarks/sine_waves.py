@@ -30,39 +30,36 @@ there.
 """
 
 import functools
-import json
-import re
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 from rich.console import Console
 
 import chlu_eqx as cx
-from chlu_eqx.training import fit_trajectories, trajectory_mse
+from chlu_eqx.training import trajectory_mse
 
 from . import sine_waves_figures as figures
 from .baselines import LSTM, NeuralODE
 from .data import sine_waves
-from .lemniscate import optimizer
-from .record import (
-    drawn,
-    environment,
-    finite,
-    keep,
-    progress_bars,
-    shown_in,
-    spread,
-    write,
+from .record import cell, drawn, environment, finite, keep, number, spread
+from .runs import (
+    by_model,
+    Curriculum,
+    fit,
+    median_run,
+    num_steps,
+    optimizer,
+    Report,
+    Run,
+    train_all,
 )
 
 
@@ -108,13 +105,6 @@ MODELS: dict[str, Callable[[PRNGKeyArray], Callable]] = {
     "LSTM": lambda key: LSTM(1, hidden=31, key=key),
 }
 EXACT = "exact flow"
-
-
-class Run(NamedTuple):
-    """One trained model and its numbers."""
-
-    model: Any
-    metrics: dict[str, Any]
 
 
 def data() -> tuple[sine_waves.Trajectories, sine_waves.Trajectories]:
@@ -220,63 +210,21 @@ def evaluate(name: str, model: Callable) -> dict[str, Any]:
     }
 
 
-def train(name: str, seed: int, curriculum: tuple, report: Any) -> Run:
-    model_key, data_key = jr.split(jr.key(seed))
-    model = eqx.filter_jit(MODELS[name])(model_key)
+def train(name: str, seed: int, curriculum: Curriculum, report: Report) -> Run:
     waves, _ = data()
-    began = time.perf_counter()
-    fit = fit_trajectories(
-        model,
+    run = fit(
+        MODELS[name],
+        seed,
         waves,
         optax.chain(optax.clip_by_global_norm(CLIP), optimizer(curriculum)),
-        curriculum=[(window, steps) for window, steps, _ in curriculum],
-        key=data_key,
+        curriculum,
+        report,
         batch_size=BATCH,
         loss=loss,
         # The waves differ by their phases only: a few tell.
         validation=jax.tree.map(lambda x: x[:8], waves),
-        callback=report,
     )
-    seconds = time.perf_counter() - began
-    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
-    head = {
-        "model": name,
-        "seed": seed,
-        "parameters": sum(leaf.size for leaf in leaves),
-        "training_seconds": round(seconds, 2),
-        "training_loss": finite(fit.history[-1].best),
-    }
-    return Run(fit.model, head | evaluate(name, fit.model))
-
-
-def save(path: Path, settings: dict[str, Any], run: Run) -> None:
-    """Write a line of JSON, the settings and the metrics, and the model's leaves: whole
-    or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    head = {"settings": settings, "metrics": run.metrics}
-    with partial.open("wb") as file:
-        file.write(json.dumps(head, allow_nan=False).encode() + b"\n")
-        eqx.tree_serialise_leaves(file, run.model)
-    partial.replace(path)
-
-
-def load(path: Path, settings: dict[str, Any]) -> Run | None:
-    """What was saved, if it was and with the same settings."""
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        head = json.loads(file.readline())
-        if head["settings"] != json.loads(json.dumps(settings)):
-            return None
-        make = MODELS[head["metrics"]["model"]]
-        like = eqx.filter_eval_shape(make, jr.key(0))
-        return Run(eqx.tree_deserialise_leaves(file, like), head["metrics"])
-
-
-def stored(folder: Path, name: str, seed: int) -> Path:
-    words = re.findall(r"\w+", name.lower())
-    return folder / f"{'_'.join([*words, str(seed)])}.eqx"
+    return run._replace(metrics=run.metrics | evaluate(name, run.model))
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -286,9 +234,7 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     noise = sine_waves.noise(DRAWS, TEST)
     flow = np.asarray(squared_errors(exact, data()[1], jnp.asarray(SIGMAS), noise))
     by_mode: dict[str, list[list[float | None]]] = {EXACT: [flow.tolist()]}
-    by_model: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
-        by_model.setdefault(run["model"], []).append(run)
         for mode, found in run["mse"].items():
             by_mode.setdefault(mode, []).append(found)
 
@@ -313,7 +259,7 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
                 for kick in KICKS
                 for key in found[0]["kicks"][str(kick)]
             }
-            for name, found in by_model.items()
+            for name, found in by_model(runs).items()
         },
     }
 
@@ -338,28 +284,15 @@ OTHERS = {
 }
 
 
-def _number(x: float | None) -> str:
-    if x is None:
-        return "diverged"
-    return f"{x:.0f}" if 100 <= x < 1e5 else f"{x:.3g}"
-
-
-def _cell(found: dict[str, float | None] | None) -> str:
-    if found is None:
-        return ""
-    low, middle, high = (_number(found[k]) for k in ("min", "median", "max"))
-    return middle if low == high else f"{middle} ({low} – {high})"
-
-
 def table(summary: dict[str, Any]) -> list[list[str]]:
     """The head and then a row for each mode: median (range) of the mean squared error
     by σ."""
-    limits = [_number(summary["limit"].get(key)) for key in SHOWN if key != "worst"]
+    limits = [number(summary["limit"].get(key)) for key in SHOWN if key != "worst"]
     return [
         ["MSE, median (range)", *SHOWN.values()],
         ["limit, σ² (2 + ω² + 1/ω²)/4", *limits, "1"],
         *(
-            [mode, *(_cell(found[key]) for key in SHOWN)]
+            [mode, *(cell(found[key]) for key in SHOWN)]
             for mode, found in summary["mse"].items()
         ),
     ]
@@ -372,7 +305,7 @@ def models_table(summary: dict[str, Any]) -> list[list[str]]:
     return [
         ["median (range)", *models],
         *(
-            [label, *(_cell(found.get(key)) for found in models.values())]
+            [label, *(cell(found.get(key)) for found in models.values())]
             for key, label in OTHERS.items()
         ),
     ]
@@ -400,10 +333,7 @@ def main(
     """
     seeds = 1 if quick else seeds
     curriculum = QUICK if quick else CURRICULUM
-    total = sum(steps for _, steps, _ in curriculum)
     console = Console()
-    models = [name for name in MODELS if not quick or "(" not in name]
-    runs: dict[str, list[Run]] = {name: [] for name in models}
     metrics: dict[str, Any] = {
         "task": "sine_waves",
         "command": "python -m benchmarks sine_waves"
@@ -425,37 +355,24 @@ def main(
             "precision": str(jnp.zeros(()).dtype),
         },
     }
-    # Numbers of another machine or other versions would not be of this run.
-    settings = metrics["settings"] | {"environment": metrics["environment"]}
-    if restart:
-        for path in (out / "runs").glob("*.eqx"):
-            path.unlink()
-    with progress_bars(console) as bars:
-        everything = bars.add_task("all runs", total=total * seeds * len(models))
-        for seed in range(seeds):
-            for name in models:
-                bar = bars.add_task(f"{name}, seed {seed}", total=total)
+    runs = train_all(
+        {k: v for k, v in MODELS.items() if not quick or "(" not in k},
+        seeds,
+        lambda name, seed, report: train(name, seed, curriculum, report),
+        num_steps=num_steps(curriculum),
+        metrics=metrics,
+        summarise=summarise,
+        out=out,
+        restart=restart,
+        console=console,
+    )
 
-                report = shown_in(bars, bar, everything, f"{name}, seed {seed}")
-                path = stored(out / "runs", name, seed)
-                run = load(path, settings)
-                if run is None:
-                    run = train(name, seed, curriculum, report)
-                    save(path, settings, run)
-                else:
-                    bars.update(
-                        bar, completed=total, description=f"{name}, seed {seed}: stored"
-                    )
-                    bars.advance(everything, total)
-                runs[name].append(run)
-                metrics["runs"] = [r.metrics for found in runs.values() for r in found]
-                metrics["summary"] = summarise(metrics["runs"])
-                write(out / "metrics.json", metrics)
-
-    title = f"{seeds} seed{'s' if seeds > 1 else ''}"
-    console.print(drawn(table(metrics["summary"]), title))
-    console.print(drawn(models_table(metrics["summary"]), title))
-    shown = {name: _median_run(found) for name, found in runs.items()}
+    for lines in (table(metrics["summary"]), models_table(metrics["summary"])):
+        console.print(drawn(lines, f"seeds: {seeds}"))
+    shown = {
+        name: median_run(found, lambda m, name=name: m["mse"][name][0]).model
+        for name, found in runs.items()
+    }
     truth, paths = followed_for_pictures(shown)
     pictures = figures.draw(metrics["summary"], truth, paths, PICTURED, out, DT)
     if record:
@@ -464,14 +381,14 @@ def main(
 
 
 def followed_for_pictures(
-    runs: dict[str, Run],
+    models: dict[str, Callable],
 ) -> tuple[figures.Pair, dict[str, figures.Pair]]:
     """The clean test waves, and each from one noisy start as every mode follows it."""
     _, waves = data()
     sigma, noise = jnp.asarray(PICTURED), sine_waves.noise(DRAWS, TEST)[0]
     callables = {EXACT: exact}
-    for name, run in runs.items():
-        free_and_governed = list(modes(name, run.model).items())[:2]
+    for name, model in models.items():
+        free_and_governed = list(modes(name, model).items())[:2]
         callables |= dict(free_and_governed)
 
     def plain(pair: sine_waves.Pair) -> figures.Pair:
@@ -482,13 +399,3 @@ def followed_for_pictures(
         mode: plain(followed(run, waves, sigma, noise))
         for mode, run in callables.items()
     }
-
-
-def _median_run(runs: list[Run]) -> Run:
-    """The run of the median seed, by its error at the smallest σ."""
-
-    def error(run: Run) -> float:
-        value = run.metrics["mse"][run.metrics["model"]][0]
-        return np.inf if value is None else value
-
-    return sorted(runs, key=error)[(len(runs) - 1) // 2]

@@ -16,9 +16,10 @@ import pytest
 
 from benchmarks import digits
 from benchmarks.checkpoint import Checkpoints
+from benchmarks.digits_training import make_unit, Settings, train, Trained, Whitening
 
 
-SMALL = digits.Settings(
+SMALL = Settings(
     steps=40,
     width=8,
     batch=8,
@@ -33,13 +34,13 @@ import sys
 from pathlib import Path
 import jax
 import numpy as np
-from benchmarks import digits
 from benchmarks.checkpoint import Checkpoints
+from benchmarks.digits_training import train
 from tests.benchmarks.test_digits import images, SMALL
 
 out = Path(sys.argv[1])
 checkpoints = Checkpoints(out, SMALL._asdict())
-trained = digits.train(images(), 0, SMALL, checkpoints, lambda step, found: None)
+trained = train(images(), 0, SMALL, checkpoints, lambda step, found: None)
 leaves = [np.asarray(x) for x in jax.tree.leaves(trained.unit) if hasattr(x, "dtype")]
 np.savez(out / "trained.npz", *leaves, history=str(trained.history))
 """
@@ -100,7 +101,7 @@ def test_other_settings_are_refused(tmp_path):
 
 def test_whitening():
     """Images with noise get the unit covariance; there and back is the identity."""
-    white = digits.Whitening.of(images(), 0.3)
+    white = Whitening.of(images(), 0.3)
     q = white.white(jnp.asarray(images()))
     covariance = np.cov(images(), rowvar=False) + 0.3**2 * np.eye(16)
     root = np.asarray(white.from_pixels)
@@ -112,15 +113,15 @@ def test_denoising_is_exact_for_a_gaussian():
     """Of x = clean + noise the mean of the clean image is C (C + σ²)⁻¹ (x - μ) + μ,
     which is what the confinement alone stands for."""
     settings = SMALL._replace(noise=0.3)
-    white = digits.Whitening.of(images(), settings.noise)
-    unit = digits.make_unit(16, settings, jr.key(0))
+    white = Whitening.of(images(), settings.noise)
+    unit = make_unit(16, settings, jr.key(0))
     network = lambda unit: unit.hamiltonian.potential.potentials[0]  # noqa: E731
     flat = jax.tree.map(
         lambda x: 0 * x if hasattr(x, "dtype") else x,
         network(unit),
     )
     unit = eqx.tree_at(network, unit, flat)
-    trained = digits.Trained(unit, white, [])
+    trained = Trained(unit, white, [])
     x = jr.normal(jr.key(1), (5, 16))
     clean = np.cov(images(), rowvar=False)
     gain = clean @ np.linalg.inv(clean + 0.3**2 * np.eye(16))
@@ -133,7 +134,7 @@ def test_denoising_is_exact_for_a_gaussian():
 def test_draws_and_modes(tmp_path):
     checkpoints = Checkpoints(tmp_path, {})
     settings = SMALL._replace(steps=2)
-    trained = digits.train(images(), 0, settings, checkpoints, lambda *_: None)
+    trained = train(images(), 0, settings, checkpoints, lambda *_: None)
     samples, way = digits.generate(trained, 6, 0, settings)
     assert way.shape == (6, 12, 16)
     for found in samples.values():

@@ -9,6 +9,7 @@ from scipy.linalg import expm
 import chlu_eqx as cx
 from benchmarks import sine_waves as task
 from benchmarks.data import sine_waves
+from benchmarks.runs import load, Run, save
 
 
 OMEGA = 2 * np.pi
@@ -145,14 +146,15 @@ def test_goes_on_where_it_was_killed(tiny, monkeypatch, tmp_path):
 
 def test_a_stored_model_is_the_one_that_was_saved(tiny, tmp_path):
     model = task.MODELS["CHLU"](jax.random.key(7))
-    run = task.Run(model, {"model": "CHLU", "mse": 0.1})
-    task.save(tmp_path / "a.eqx", {"clip": 1.0, "waves": (3, 2)}, run)
+    run = Run(model, {"model": "CHLU", "mse": 0.1})
+    save(tmp_path / "a.eqx", {"clip": 1.0, "waves": (3, 2)}, run)
     assert [path.name for path in tmp_path.iterdir()] == ["a.eqx"]
-    found = task.load(tmp_path / "a.eqx", {"clip": 1.0, "waves": (3, 2)})
+    make = task.MODELS["CHLU"]
+    found = load(tmp_path / "a.eqx", {"clip": 1.0, "waves": (3, 2)}, make)
     assert found is not None and found.metrics == run.metrics
     y0 = jnp.array([0.5]), jnp.array([1.0])
     np.testing.assert_array_equal(found.model(y0, 3), model(y0, 3))
-    assert task.load(tmp_path / "a.eqx", {"clip": 2.0, "waves": (3, 2)}) is None
+    assert load(tmp_path / "a.eqx", {"clip": 2.0, "waves": (3, 2)}, make) is None
 
 
 def test_summary_of_a_run_that_diverged(tiny):

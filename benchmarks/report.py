@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import lemniscate, sine_waves, speed, work_precision
+from . import lemniscate, scores, sine_waves, speed, work_precision
 from .record import RESULTS, ROOT
 
 
@@ -23,6 +23,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
         "sine_waves",
         lambda m: sine_waves.models_table(m["summary"]),
     ),
+    "digits": ("digits", lambda m: scores.table(m["summary"])),
     "speed": ("speed", lambda m: speed.table(m["found"])),
     "memory": ("speed", lambda m: speed.memory_table(m["memory"])),
     "work_precision": (

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 import chlu_eqx as cx
 
@@ -71,6 +72,23 @@ def test_keyed_by_the_number_of_the_step():
     np.testing.assert_allclose(path.evaluate(1.3, 1.325), w / 2, rtol=1e-12)
     assert np.all(path.evaluate(1.4, 1.5) != w)
     assert np.all(_path(1, start=1.0).evaluate(1.3, 1.4) != w)
+
+
+@pytest.mark.parametrize("implementation", ["threefry2x32", "rbg"])
+def test_steps_are_independent(implementation):
+    """And so are paths of neighbouring keys: no two numbers alike, all correlations
+    those of chance."""
+    paths = [
+        cx.FixedGridBrownianPath(0.25, (4,), jr.key(seed, impl=implementation))
+        for seed in range(3)
+    ]
+    t = 0.25 * jnp.arange(4096.0)
+    w = np.stack([2 * jax.vmap(path.evaluate)(t, t + 0.25) for path in paths])
+    assert np.unique(w).size == w.size
+    assert kstest(w.ravel(), "norm").pvalue > 1e-3
+    for lag in (1, 2, 3, 4, 1024):
+        across = np.einsum("ank,bnl->akbl", w[:, lag:], w[:, :-lag]) / (4096 - lag)
+        assert np.abs(across).max() < 5 / 4096**0.5
 
 
 def test_stops_and_goes_on():

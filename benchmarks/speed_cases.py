@@ -117,14 +117,19 @@ def pair(energy: Any) -> tuple:
 BATH = dict(friction=1.0, temperature=0.5)
 
 
+def own_key(y0):
+    """For each state of a batch another."""
+    return jr.fold_in(jr.key(2), jax.lax.bitcast_convert_type(y0[0][0], jnp.uint32))
+
+
 def baoab_scan(y0, n: int):
     """BAOAB by hand, its numbers drawn by the step's number."""
     kinetic: Any = ENERGY.kinetic
-    rate, kT = BATH["friction"], BATH["temperature"]
+    rate, kT, key = BATH["friction"], BATH["temperature"], own_key(y0)
 
     def step(carry, k):
         q, p, f = carry
-        noise = jr.normal(jr.fold_in(jr.key(2), k), (5,), q.dtype)
+        noise = jr.normal(jr.fold_in(key, k), (5,), q.dtype)
         p = p + DT / 2 * f
         q = q + DT / 2 * kinetic.velocity(p)
         p = kinetic.thermostat(p, rate * DT, kT, noise)
@@ -137,20 +142,20 @@ def baoab_scan(y0, n: int):
     return q, p
 
 
-def fixed_grid(dtype: Any, n: int) -> cx.FixedGridBrownianPath:
-    return cx.FixedGridBrownianPath(DT, jax.ShapeDtypeStruct((5,), dtype), jr.key(2))
+def fixed_grid(y0, n: int) -> cx.FixedGridBrownianPath:
+    shape = jax.ShapeDtypeStruct((5,), y0[0].dtype)
+    return cx.FixedGridBrownianPath(DT, shape, own_key(y0))
 
 
-def virtual_tree(dtype: Any, n: int) -> diffrax.VirtualBrownianTree:
-    shape = jax.ShapeDtypeStruct((5,), dtype)
-    return diffrax.VirtualBrownianTree(0.0, n * DT, DT / 2, shape, jr.key(2))
+def virtual_tree(y0, n: int) -> diffrax.VirtualBrownianTree:
+    shape = jax.ShapeDtypeStruct((5,), y0[0].dtype)
+    return diffrax.VirtualBrownianTree(0.0, n * DT, DT / 2, shape, own_key(y0))
 
 
 def langevin(path: Callable, y0, n: int):
     """BAOAB through diffeqsolve."""
-    dtype = y0[0].dtype
-    term = cx.LangevinTerm(ENERGY, path(dtype, n), **BATH)
-    t0, t1, dt0 = jnp.asarray([0.0, n * DT, DT], dtype)
+    term = cx.LangevinTerm(ENERGY, path(y0, n), **BATH)
+    t0, t1, dt0 = jnp.asarray([0.0, n * DT, DT], y0[0].dtype)
     return diffrax.diffeqsolve(term, cx.BAOAB(), t0, t1, dt0, y0, max_steps=n + 1).ys
 
 

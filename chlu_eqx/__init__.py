@@ -3,7 +3,7 @@ equinox."""
 
 import importlib.metadata
 
-from . import analysis as analysis, nn as nn, training as training
+from . import analysis as analysis, nn as nn, optim as optim, training as training
 from .adjoint import ReversibleAdjoint as ReversibleAdjoint
 from .friction import (
     EnergyGovernor as EnergyGovernor,

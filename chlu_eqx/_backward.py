@@ -127,13 +127,13 @@ def walk_back(
             def call(f: Callable, diff: PyTree, *rest: PyTree) -> PyTree:
                 return lift(bind(f))(diff, arrays, *rest)
 
-            def is_lost(inputs: Inputs, n: Array, found, y0, y) -> Array:
-                return _is_lost(found, y0, y, rtol)
+            def lost(inputs: Inputs, n: Array, found, y0, y) -> Array:
+                return is_lost(found, y0, y, rtol)
 
             whole = eqx.combine(diff, arrays, static)
             *a, (found, _) = _walk(steps, call, whole, diff, n, z, cotangents)
-            lost = call(is_lost, diff, n, found, y0, z[0])
-            return eqx.error_if(tuple(a), jnp.any(lost), _LOST)
+            failed = call(lost, diff, n, found, y0, z[0])
+            return eqx.error_if(tuple(a), jnp.any(failed), LOST)
 
         def map_walk(size, batched, *args):
             axes = jax.tree.map(lambda mapped: 0 if mapped else None, batched)
@@ -173,7 +173,9 @@ def walk_back(
     return walk(diff, arrays, jnp.asarray(num_steps, jnp.int32), z, y0, cotangents)
 
 
-def _is_lost(found: PyTree, y0: PyTree, y: PyTree, rtol: float) -> Array:
+def is_lost(found: PyTree, y0: PyTree, y: PyTree, rtol: float) -> Array:
+    """Whether a walk back from `y` found another state than `y0`, where it began."""
+
     def largest(*trees: PyTree) -> Array:
         leaves = [x for x in jax.tree.leaves(trees) if x.size]
         return functools.reduce(jnp.maximum, [jnp.max(jnp.abs(x)) for x in leaves])
@@ -182,13 +184,13 @@ def _is_lost(found: PyTree, y0: PyTree, y: PyTree, rtol: float) -> Array:
     return error > rtol * largest(y0, y)
 
 
-_LOST = (
+LOST = (
     "`ReversibleAdjoint` could not find the past again: going back from the end of the "
     "solve it came to a state that differs from the initial one by more than `rtol`. "
     "Friction and chaos magnify rounding on the way back, by e^((Γ+λ)T). Solve for a "
     "shorter time, work in float64, or keep the past in memory with "
-    "`diffrax.RecursiveCheckpointAdjoint()` (in `chlu_eqx.rollout`, "
-    "`diffrax.DirectAdjoint()`)."
+    "`diffrax.RecursiveCheckpointAdjoint()` (in `chlu_eqx.rollout` "
+    "and `chlu_eqx.nn.RNN`, `diffrax.DirectAdjoint()`)."
 )
 
 

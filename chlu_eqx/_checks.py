@@ -34,9 +34,26 @@ def nonnegative(name: str, value: ArrayLike) -> Any:
     return _require(name, value, lambda x: x >= 0, "non-negative and finite")
 
 
+def greater_than_one(name: str, value: ArrayLike) -> Any:
+    """Return `value`, refusing anything that is not finite and above one."""
+    return _require(name, value, lambda x: x > 1, "greater than one and finite")
+
+
 def in_unit_interval(name: str, value: ArrayLike) -> Any:
     """Return `value`, refusing anything outside [0, 1)."""
     return _require(name, value, lambda x: (x >= 0) & (x < 1), "in [0, 1)")
+
+
+def in_closed_unit_interval(name: str, value: ArrayLike) -> Any:
+    """Return `value`, refusing anything outside [0, 1]."""
+    return _require(name, value, lambda x: (x >= 0) & (x <= 1), "in [0, 1]")
+
+
+def count(name: str, value: int) -> int:
+    """Return `value`, refusing anything that is not a positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer, got {value!r}.")
+    return value
 
 
 def _describe(tree: PyTree) -> Any:

@@ -26,7 +26,7 @@ FLOORS = [
     ["_saved"],
     ["adjoint"],
     ["rollout"],
-    ["analysis", "nn", "training"],
+    ["analysis", "nn", "optim", "training"],
 ]
 
 

@@ -1,1 +1,8 @@
+from .cell import CHLUCell as CHLUCell, GatedKick as GatedKick
 from .chlu import CHLU as CHLU
+from .hamiltonian_rnn import (
+    gradient_controlled_dt as gradient_controlled_dt,
+    HamiltonianRNNCell as HamiltonianRNNCell,
+)
+from .oscillator import CoRNNCell as CoRNNCell, UnICORNNCell as UnICORNNCell
+from .rnn import AbstractReversibleCell as AbstractReversibleCell, RNN as RNN

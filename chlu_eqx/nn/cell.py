@@ -1,0 +1,190 @@
+"""Recurrent cells that are steps of Hamiltonian dynamics."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+
+from .._checks import count, positive
+from .._types import RealScalarLike
+from ..friction import Friction
+from ..hamiltonian import (
+    Confinement,
+    MLPPotential,
+    RelativisticKinetic,
+    SeparableHamiltonian,
+)
+from ..solver import DriftKickDrift
+from ..solver.composition import AbstractComposition
+from ..term import HamiltonianTerm
+from .rnn import AbstractReversibleCell
+
+
+Hidden = tuple[Float[Array, " hidden_size"], Float[Array, " hidden_size"]]
+
+
+class GatedKick(eqx.Module):
+    r"""A force that depends on the input alone,
+
+    $$f(x) = \mathrm{sigmoid}(G x + g) \odot (W x + b),$$
+
+    a gated linear unit (Dauphin et al., ICML 2017, eq. 1): one part of the input
+    decides how much of another gets in. At the start $b = 0$.
+    """
+
+    linear: eqx.nn.Linear
+
+    def __init__(self, input_size: int, hidden_size: int, *, key: PRNGKeyArray):
+        """**Arguments:**
+
+        - `input_size`, `hidden_size`: the lengths of the input and of the force.
+        - `key`: a `jax.random.key` for the weights.
+        """
+        linear = eqx.nn.Linear(input_size, 2 * hidden_size, key=key)
+        # To start with, no input is no force: a constant one would heat the unit up.
+        bias = jnp.asarray(linear.bias).at[:hidden_size].set(0.0)
+        self.linear = eqx.tree_at(lambda linear: linear.bias, linear, bias)
+
+    def __call__(self, x: Float[Array, " input_size"]) -> Float[Array, " hidden_size"]:
+        return jax.nn.glu(self.linear(x))
+
+
+class CHLUCell(AbstractReversibleCell):
+    r"""A recurrent cell that is a Causal Hamiltonian Learning Unit: every input is a
+    kick, after which the unit moves by itself for `num_steps` steps,
+
+    $$p \leftarrow p + f(x), \qquad
+    (q, p) \leftarrow \Phi_{\Delta t}^n(q, p), \qquad H = T(p) + V_\theta(q).$$
+
+    Used as `equinox.nn.LSTMCell` is: `cell(input, hidden) -> hidden`, with
+    `hidden = (q, p)`. Both parts are worth reading out.
+
+    The Jacobian of a hidden state by any earlier one is symplectic, whatever the
+    inputs: its singular values come in pairs $\sigma, 1/\sigma$, so that its norm is at
+    least one, and no gradient can vanish in more than half of the directions. With a
+    friction $\Gamma$ it is conformally symplectic, and the pairs over a time $t$ have
+    the product $e^{-\Gamma t}$: the cell forgets.
+
+    !!! Example
+
+        ```python
+        cell = chlu_eqx.nn.CHLUCell(3, 64, key=key)  # was: eqx.nn.LSTMCell(3, 64, ...)
+        hidden = (jnp.zeros(64), jnp.zeros(64))
+        hidden = cell(x, hidden)
+        ```
+
+    [`chlu_eqx.nn.RNN`][] runs it over a sequence, with gradients in constant memory.
+    The unit is that of Jawahar & Pierini (arXiv 2603.01768); that it is kicked by
+    inputs, and how, is ours.
+    """
+
+    kick: Callable[[Array], Array]
+    hamiltonian: SeparableHamiltonian
+    friction: Any
+    solver: AbstractComposition
+    dt: RealScalarLike
+    input_size: int = eqx.field(static=True)
+    hidden_size: int = eqx.field(static=True)
+    num_steps: int = eqx.field(static=True)
+    conditioned: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dt: RealScalarLike = 0.1,
+        num_steps: int = 1,
+        kick: Callable[[Array], Array] | None = None,
+        kinetic: Callable[[Array], Scalar] | None = None,
+        potential: Callable[[Array], Scalar] | None = None,
+        conditioned: bool = False,
+        friction: Friction | None = None,
+        solver: AbstractComposition | None = None,
+        key: PRNGKeyArray,
+    ):
+        r"""**Arguments:**
+
+        - `input_size`, `hidden_size`: the lengths of the input, and of `q` and `p`.
+        - `dt`: the length of a step, positive. A Python number is a constant; an array
+            is learned unless it is filtered out.
+        - `num_steps`: the number of steps between inputs.
+        - `kick`: $f$, from an input to shape `(hidden_size,)`; defaults to
+            [`chlu_eqx.nn.GatedKick`][].
+        - `kinetic`: $T$; defaults to `RelativisticKinetic(hidden_size)`.
+        - `potential`: $V$; defaults to an `MLPPotential` with one hidden layer as wide
+            as the state, and `Confinement()`.
+        - `conditioned`: whether the potential depends on the input too: it is then
+            called with `q` and the input in one array, of shape
+            `(hidden_size + input_size,)`.
+        - `friction`: a damping rate, as in [`chlu_eqx.HamiltonianTerm`][]; defaults to
+            none: nothing is forgotten.
+        - `solver`: any explicit solver of separable energies; defaults to
+            [`chlu_eqx.DriftKickDrift`][]`()`, which takes one force a step.
+            ([`chlu_eqx.CHLUSolver`][] would carry its last force to the next step,
+            for which `hidden = (q, p)` has no place.)
+        - `key`: a `jax.random.key` for the weights.
+
+        **Raises:** `ValueError` if a size or `num_steps` is not a positive integer,
+        `dt` is not positive, `friction` is negative or the solver is another.
+        """
+        self.input_size = count("input_size", input_size)
+        self.hidden_size = count("hidden_size", hidden_size)
+        self.num_steps = count("num_steps", num_steps)
+        solver = DriftKickDrift() if solver is None else solver
+        if not isinstance(solver, AbstractComposition):
+            raise ValueError(
+                "`solver` must be an explicit solver of separable energies, such as "
+                f"`chlu_eqx.DriftKickDrift()`, got {solver}."
+            )
+        kick_key, potential_key = jr.split(key)
+        if kick is None:
+            kick = GatedKick(input_size, hidden_size, key=kick_key)
+        if kinetic is None:
+            kinetic = RelativisticKinetic(hidden_size)
+        if potential is None:
+            dim = hidden_size + input_size if conditioned else hidden_size
+            network = MLPPotential(dim, width=hidden_size, depth=1, key=potential_key)
+            potential = network + Confinement()
+        self.kick = kick
+        self.hamiltonian = SeparableHamiltonian(kinetic, potential)
+        self.friction = HamiltonianTerm(self.hamiltonian, friction).friction
+        self.solver = solver
+        self.dt = positive("dt", dt)
+        self.conditioned = conditioned
+
+    def __call__(
+        self,
+        input: Float[Array, " input_size"],
+        hidden: Hidden,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Hidden:
+        q, p = hidden
+        return self._move(1, input, (q, p + self.kick(input)))
+
+    def undo(self, input: Float[Array, " input_size"], hidden: Hidden) -> Hidden:
+        q, p = self._move(-1, input, hidden)
+        return q, p - self.kick(input)
+
+    def _move(self, sign: int, input: Array, hidden: Hidden) -> Hidden:
+        energy = self.hamiltonian
+        if self.conditioned:
+            energy = SeparableHamiltonian(
+                energy.kinetic,
+                lambda q: self.hamiltonian.potential(jnp.concatenate([q, input])),
+            )
+        term = HamiltonianTerm(energy, self.friction)
+        t0, t1 = 0.0, self.dt
+
+        def step(_: Any, y: Hidden) -> Hidden:
+            state = self.solver.init(term, t0 if sign > 0 else t1, t1, y, None)
+            move = self.solver.step if sign > 0 else self.solver.backward_step
+            return move(term, t0, t1, y, None, state, False)[0]
+
+        return lax.fori_loop(0, self.num_steps, step, hidden)

@@ -5,12 +5,21 @@ import sys
 
 import tyro
 
-from . import digits, lemniscate, report, sine_waves, speed, work_precision
+from . import (
+    digits,
+    lemniscate,
+    report,
+    sequences,
+    sine_waves,
+    speed,
+    work_precision,
+)
 
 
 TASKS = {
     "digits": digits.main,
     "lemniscate": lemniscate.main,
+    "sequences": sequences.main,
     "sine_waves": sine_waves.main,
     "speed": speed.main,
     "work_precision": work_precision.main,

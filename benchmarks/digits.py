@@ -155,12 +155,6 @@ def _median(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def load(mnist: bool, data_dir: Path | None) -> digits.Digits:
-    if data_dir is not None:
-        return digits.idx(data_dir)
-    return digits.mnist() if mnist else digits.embedded()
-
-
 def main(
     seeds: int = 1,
     quick: bool = False,
@@ -188,7 +182,7 @@ def main(
     if seeds < 1:
         raise ValueError(f"`seeds` must be positive, got {seeds}.")
     settings = QUICK if quick else Settings()
-    data = load(mnist, data_dir)
+    data = digits.load(mnist, data_dir)
     console = Console()
     classifier = scores.train_classifier(data.train, data.train_labels)
     # As many of each as the references are: the scores depend on how many.

@@ -110,6 +110,13 @@ def idx(
     )
 
 
+def load(from_openml: bool, data_dir: Path | None) -> Digits:
+    """MNIST from a folder or from OpenML, or the embedded digits."""
+    if data_dir is not None:
+        return idx(data_dir)
+    return mnist() if from_openml else embedded()
+
+
 def _read(folder: Path, name: str) -> UInt8[np.ndarray, "..."]:
     shape, md5 = MNIST_FILES[name]
     path, packed = folder / name, folder / f"{name}.gz"

@@ -1,0 +1,246 @@
+"""Read long sequences: what gradients do on the way, the adding problem, and digits
+pixel by pixel.
+
+Recurrent cells of about equal size, an LSTM and a tanh RNN among them, by equal
+budgets: every cell has six configurations tried, three learning rates by two settings
+of its own, on the short adding problem and on the digits, by the loss of validation
+data; the best goes on to all lengths, and to the digits in random order, with other
+seeds. All have the same batches, steps and clipping.
+
+Gradients are told by ∂h_T/∂h_0 of untrained cells of 32 units, over sequences of normal
+numbers: by its largest singular value, and by the median one, which tells whether half
+of all directions vanish.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float
+from rich.console import Console
+from rich.progress import track
+
+from . import sequences_figures as figures
+from .data import digits
+from .record import cell, drawn, environment, keep, number, spread, write
+from .runs import by_model
+from .sequences_models import KINDS, start
+from .sequences_training import (
+    adding,
+    ADDING_BATCH,
+    CALL,
+    Choice,
+    CLIP,
+    DIGITS_BATCH,
+    pixels,
+    RATES,
+    trained,
+    tuned,
+    TUNING_STEPS,
+)
+
+
+# Lengths of the adding problem, and steps of training.
+ADDING = {100: 2000, 500: 2000, 2000: 1000}
+TUNED_ON = "adding_100"
+DIGITS_STEPS = 3000
+QUICK_STEPS = 100
+GRADIENT_LENGTHS = (10, 30, 100, 300, 1000, 2000)
+GRADIENT_UNITS = 32
+
+
+@eqx.filter_jit
+def jacobian(cell: Any, inputs: Array) -> Float[Array, "size size"]:
+    """∂h_T/∂h_0, from the state of zeros."""
+    parts = start(cell)
+
+    def step(carry: tuple, x: Array) -> tuple:
+        h, jacobian = carry
+
+        def move(h: Array) -> Array:
+            return jnp.concatenate(cell(x, tuple(jnp.split(h, len(parts)))))
+
+        return (move(h), jax.jacfwd(move)(h) @ jacobian), None
+
+    h = jnp.concatenate(parts)
+    return jax.lax.scan(step, (h, jnp.eye(h.size)), inputs)[0][1]
+
+
+def gradients(seeds: int) -> dict[str, dict[str, Any]]:
+    """By kind of cell, in its first setting, and by length: the largest singular value
+    of ∂h_T/∂h_0, and the root of the mean square of all, which is what becomes of a
+    gradient of random direction."""
+
+    def sigmas(kind: str, length: int, seed: int) -> np.ndarray:
+        keys = jr.split(jr.key(seed))
+        inputs = jr.normal(keys[0], (length, 2))
+        cell = KINDS[kind].make(2, GRADIENT_UNITS, 0, length, keys[1])
+        return np.linalg.svd(np.asarray(jacobian(cell, inputs)), compute_uv=False)
+
+    found: dict[str, dict[str, Any]] = {}
+    with jax.enable_x64(True):
+        for kind in track(KINDS, "gradients"):
+            found[kind] = {}
+            for length in GRADIENT_LENGTHS:
+                values = [sigmas(kind, length, seed) for seed in range(seeds)]
+                found[kind][str(length)] = {
+                    "largest": spread(float(s[0]) for s in values),
+                    "rms": spread(float(np.mean(s**2) ** 0.5) for s in values),
+                }
+    return found
+
+
+def title(task: str) -> str:
+    """Of a task, in tables and pictures."""
+    name, _, rest = task.partition("_")
+    if name == "adding":
+        return f"adding, {rest} steps"
+    return "digits, in random order" if rest else "digits, row by row"
+
+
+WHOLE = "LSTM of twice the size"
+
+
+def summarise(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Median and range over seeds, by task, model and number."""
+    numbers = ("test", "parameters", "training_seconds", "megabytes")
+    return {
+        task: {
+            name: {key: spread(run[key] for run in rows) for key in numbers}
+            for name, rows in by_model(found).items()
+        }
+        for task, found in runs.items()
+    }
+
+
+def table(summary: dict[str, Any]) -> list[list[str]]:
+    """The head and then a row for each task and model."""
+    return [
+        ["task", "model", "parameters", "error, median (range)", "seconds", "MB"],
+        *(
+            [
+                title(task),
+                name,
+                cell(numbers["parameters"]),
+                cell(numbers["test"]),
+                number(numbers["training_seconds"]["median"]),
+                number(numbers["megabytes"]["median"]),
+            ]
+            for task, models in summary.items()
+            for name, numbers in models.items()
+        ),
+    ]
+
+
+def gradients_table(found: dict[str, Any]) -> list[list[str]]:
+    """The head and then a row for each kind: the largest singular value, and the root
+    of the mean square, by length."""
+    return [
+        ["largest, and root mean square", *(f"T = {n}" for n in GRADIENT_LENGTHS)],
+        *(
+            [
+                kind,
+                *(
+                    f"{values[key]['largest']['median']:.2g}, "
+                    f"{values[key]['rms']['median']:.2g}"
+                    for key in map(str, GRADIENT_LENGTHS)
+                ),
+            ]
+            for kind, values in found.items()
+        ),
+    ]
+
+
+def main(
+    seeds: int = 3,
+    quick: bool = False,
+    mnist: bool = False,
+    data_dir: Path | None = None,
+    out: Path = Path("out/sequences"),
+    record: bool = False,
+    restart: bool = False,
+) -> None:
+    """Read long sequences: gradients, the adding problem, and digits pixel by pixel.
+
+    Goes on where a run with the same settings and the same `out` was killed.
+
+    Args:
+        seeds: how many times to train each model.
+        quick: the shortest adding problem and the digits only, by the CHLU and the
+            LSTM, untuned and hardly trained: a minute on two cores.
+        mnist: the digits of MNIST, of 784 pixels, downloaded from OpenML, instead of
+            those of 64 that come with scikit-learn.
+        data_dir: a folder with the four IDX files of MNIST, to load these instead.
+        out: where to write metrics.json, the trained models and the pictures.
+        record: also keep the numbers under benchmarks/results and the pictures under
+            docs, for README and docs.
+        restart: train every model anew.
+    """
+    console = Console()
+    data = digits.load(mnist, data_dir)
+    problems = {
+        f"adding_{length}": adding(length, steps) for length, steps in ADDING.items()
+    }
+    problems |= {
+        name: pixels(data, name != "digits", DIGITS_STEPS)
+        for name in ("digits", "digits_permuted")
+    }
+    where: dict[str, Any] = {"restart": restart, "console": console}
+    if quick:
+        seeds = 1
+        best = {
+            task: {kind: Choice(kind, size, 0, 3e-3) for kind in ("CHLU", "LSTM")}
+            for task, size in (("adding", "small"), ("digits", "half"))
+        }
+        problems = {
+            name: problems[name]._replace(steps=QUICK_STEPS)
+            for name in (TUNED_ON, "digits")
+        }
+    else:
+        best = {
+            "adding": tuned(
+                problems[TUNED_ON], "small", out=out / "tuning_adding", **where
+            ),
+            "digits": tuned(
+                problems["digits"], "half", out=out / "tuning_digits", **where
+            ),
+        }
+    metrics: dict[str, Any] = {
+        "task": "sequences",
+        "command": "python -m benchmarks sequences"
+        + (" --quick" if quick else f" --seeds {seeds}")
+        + " --mnist" * (mnist or data_dir is not None),
+        "environment": environment(),
+        "settings": {
+            "rates": RATES,
+            "clip": CLIP,
+            "tuning_steps": TUNING_STEPS,
+            "batches": {"adding": ADDING_BATCH, "digits": DIGITS_BATCH},
+            "steps": {name: problem.steps for name, problem in problems.items()},
+            "best": {
+                task: {kind: choice._asdict() for kind, choice in choices.items()}
+                for task, choices in best.items()
+            },
+        },
+        "gradients": gradients(seeds),
+        "runs": {},
+    }
+    for name, problem in problems.items():
+        choices = best["adding" if name.startswith("adding") else "digits"]
+        if not name.startswith("adding"):
+            choices = choices | {WHOLE: choices["LSTM"]._replace(size="large")}
+        metrics["runs"][name] = trained(
+            problem, choices, range(seeds), out=out / name, **where
+        )
+        metrics["summary"] = summarise(metrics["runs"])
+        write(out / "metrics.json", metrics)
+    console.print(drawn(gradients_table(metrics["gradients"])))
+    console.print(drawn(table(metrics["summary"]), f"seeds: {seeds}"))
+    pictures = figures.draw(metrics, title, CALL, out)
+    if record:
+        keep(metrics, pictures)
+    console.print(f"Wrote {out / 'metrics.json'}", *pictures, sep="\n  ")

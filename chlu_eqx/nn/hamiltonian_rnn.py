@@ -1,5 +1,7 @@
 """Recurrent cells whose hidden state is that of coupled oscillators."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from .._checks import count, greater_than_one, positive
 from .._types import RealScalarLike
+from .cell import GatedKick
 from .rnn import AbstractReversibleCell
 
 
@@ -15,12 +18,13 @@ Hidden = tuple[Float[Array, " hidden_size"], Float[Array, " hidden_size"]]
 
 
 class HamiltonianRNNCell(AbstractReversibleCell):
-    r"""A recurrent cell whose gradients are under control: a symplectic Euler step of
+    r"""A recurrent cell whose gradients are under control: every input is a kick, and
+    then there is a symplectic Euler step of
 
     $$H(q, p; x) = \sum_i \log\cosh (W_p\, p + b_p)_i
     + \sum_i \log\cosh (W_q\, q + V x + b_q)_i,$$
 
-    $$p \leftarrow p - \epsilon\, W_q^\top \tanh(W_q\, q + V x + b_q), \qquad
+    $$p \leftarrow p + f(x) - \epsilon\, W_q^\top \tanh(W_q\, q + V x + b_q), \qquad
     q \leftarrow q + \epsilon\, W_p^\top \tanh(W_p\, p + b_p).$$
 
     Used as `equinox.nn.LSTMCell` is: `cell(input, hidden) -> hidden`, with
@@ -34,13 +38,15 @@ class HamiltonianRNNCell(AbstractReversibleCell):
     \right).$$
 
     So $\epsilon$ controls the gradient; [`chlu_eqx.nn.gradient_controlled_dt`][] gives
-    the one for a bound of your choice.
+    the one for a bound of your choice. The kick is not in the bound, and not small with
+    $\epsilon$: without it a cell for long sequences would hardly notice its inputs.
 
     The idea is that of Rusch, Pearson & Zygalakis ("Constructing Gradient Controllable
     Recurrent Neural Networks Using Hamiltonian Dynamics", arXiv 1911.05035), of which
     we could read the abstract only: the energy, the step and the heuristic are ours.
     """
 
+    kick: Callable[[Array], Array]
     position_weight: Float[Array, "width hidden_size"]
     momentum_weight: Float[Array, "width hidden_size"]
     input_weight: Float[Array, "width input_size"]
@@ -57,6 +63,7 @@ class HamiltonianRNNCell(AbstractReversibleCell):
         *,
         width: int | None = None,
         dt: RealScalarLike = 0.1,
+        kick: Callable[[Array], Array] | None = None,
         key: PRNGKeyArray,
     ):
         r"""**Arguments:**
@@ -65,6 +72,8 @@ class HamiltonianRNNCell(AbstractReversibleCell):
         - `width`: the number of terms in either sum; defaults to `hidden_size`.
         - `dt`: $\epsilon$, positive. A Python number is a constant; an array is learned
             unless it is filtered out.
+        - `kick`: $f$, from an input to shape `(hidden_size,)`; defaults to
+            [`chlu_eqx.nn.GatedKick`][].
         - `key`: a `jax.random.key` for the weights.
 
         **Raises:** `ValueError` if a size is not a positive integer or `dt` is not
@@ -73,7 +82,10 @@ class HamiltonianRNNCell(AbstractReversibleCell):
         self.input_size = count("input_size", input_size)
         self.hidden_size = count("hidden_size", hidden_size)
         width = hidden_size if width is None else count("width", width)
-        q, p, x, b = jr.split(key, 4)
+        q, p, x, b, f = jr.split(key, 5)
+        if kick is None:
+            kick = GatedKick(input_size, hidden_size, key=f)
+        self.kick = kick
         orthogonal = jax.nn.initializers.orthogonal()
         self.position_weight = orthogonal(q, (width, hidden_size))
         self.momentum_weight = orthogonal(p, (width, hidden_size))
@@ -93,18 +105,18 @@ class HamiltonianRNNCell(AbstractReversibleCell):
         key: PRNGKeyArray | None = None,
     ) -> Hidden:
         q, p = hidden
-        p = p - self._kick(input, q)
+        p = p + self._kick(input, q)
         return q + self._drift(p), p
 
     def undo(self, input: Float[Array, " input_size"], hidden: Hidden) -> Hidden:
         q, p = hidden
         q = q - self._drift(p)
-        return q, p + self._kick(input, q)
+        return q, p - self._kick(input, q)
 
     def _kick(self, x: Array, q: Array) -> Array:
         weight = self.position_weight
         u = jnp.tanh(weight @ q + self.input_weight @ x + self.position_bias)
-        return jnp.asarray(self.dt, q.dtype) * (weight.T @ u)
+        return self.kick(x) - jnp.asarray(self.dt, q.dtype) * (weight.T @ u)
 
     def _drift(self, p: Array) -> Array:
         weight = self.momentum_weight

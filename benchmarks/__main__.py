@@ -8,6 +8,7 @@ import tyro
 from . import (
     digits,
     lemniscate,
+    optimization,
     report,
     sequences,
     sine_waves,
@@ -19,6 +20,7 @@ from . import (
 TASKS = {
     "digits": digits.main,
     "lemniscate": lemniscate.main,
+    "optimization": optimization.main,
     "sequences": sequences.main,
     "sine_waves": sine_waves.main,
     "speed": speed.main,

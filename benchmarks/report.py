@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import lemniscate, scores, sine_waves, speed, work_precision
+from . import lemniscate, optimization, scores, sine_waves, speed, work_precision
 from .record import RESULTS, ROOT
 
 
@@ -24,6 +24,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
         lambda m: sine_waves.models_table(m["summary"]),
     ),
     "digits": ("digits", lambda m: scores.table(m["summary"])),
+    "optimization": ("optimization", lambda m: optimization.table(m["summary"])),
     "speed": ("speed", lambda m: speed.table(m["found"])),
     "memory": ("speed", lambda m: speed.memory_table(m["memory"])),
     "work_precision": (

@@ -36,6 +36,7 @@ from .sequences_training import (
     Choice,
     CLIP,
     DIGITS_BATCH,
+    NOISE,
     pixels,
     RATES,
     trained,
@@ -219,6 +220,7 @@ def main(
             "rates": RATES,
             "clip": CLIP,
             "tuning_steps": TUNING_STEPS,
+            "noise": NOISE,
             "batches": {"adding": ADDING_BATCH, "digits": DIGITS_BATCH},
             "steps": {name: problem.steps for name, problem in problems.items()},
             "best": {

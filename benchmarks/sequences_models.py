@@ -111,7 +111,11 @@ def _sizes(small: int, large: int, half: int) -> dict[str, int]:
 
 
 KINDS: dict[str, Kind] = {
-    "CHLU": Kind(CHLUCell, ({"dt": 0.1}, {"dt": 0.3}), _sizes(61, 120, 81)),
+    "CHLU": Kind(
+        CHLUCell,
+        ({"dt": 0.1}, {"dt": 1.0, "conditioned": True}),
+        _sizes(61, 119, 80),
+    ),
     "Hamiltonian RNN": Kind(
         controlled, ({"bound": 1e2}, {"bound": 1e4}), _sizes(45, 87, 59)
     ),

@@ -242,7 +242,8 @@ def _(end, cotangents, perturbed, tree: tuple, reverse: bool, rtol: float):
             # The caller sums over the batch: each example gets an equal share.
             a_diff = jax.tree.map(
                 lambda a, mapped: a if mapped else to_all(a / size, False),
-                *(a_diff, batched[0]),
+                a_diff,
+                batched[0],
             )
             out = (a_diff, swapped(a_inputs), a_start)
             return out, jax.tree.map(lambda _: True, out)
@@ -250,7 +251,4 @@ def _(end, cotangents, perturbed, tree: tuple, reverse: bool, rtol: float):
         return mapped_walk
 
     walk = lifted_by(lambda f: f)
-    a_cell, a_inputs, a_start = walk(
-        *(diff, arrays, (inputs, a_outputs), start, end, a_end)
-    )
-    return a_cell, a_inputs, a_start
+    return walk(diff, arrays, (inputs, a_outputs), start, end, a_end)

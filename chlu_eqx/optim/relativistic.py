@@ -129,7 +129,11 @@ def relativistic_gradient_descent(
         ahead = jax.tree.map(lambda f: _times(mu, f), ahead)
         updates = jax.tree.map(
             lambda s, f, w, f0, w0: (s + f) * w - _times(1 - a, f0 * w0),
-            *(slow, ahead, w, state.lookahead, state.velocity),
+            slow,
+            ahead,
+            w,
+            state.lookahead,
+            state.velocity,
         )
         return updates, ahead
 
@@ -237,7 +241,8 @@ def _transformation(
         )
         w = jax.tree.map(
             lambda w, g: _times(mu, w) - _times(epsilon, g.astype(w.dtype)),
-            *(state.velocity, updates),
+            state.velocity,
+            updates,
         )
         moved, ahead = move(state, w, mu, delta)
         moved = jax.tree.map(lambda u, g: u.astype(g.dtype), moved, updates)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 import chlu_eqx as cx
 
 from .data import lemniscate
+from .pictures import save_all
 
 
 INK, TRUE = "tab:blue", "0.8"
@@ -26,7 +27,6 @@ LIMITS = (-1.3, 1.3)
 
 def draw(runs: dict[str, Any], out: Path, dt: float) -> list[Path]:
     """Write every picture under `out` and return their paths."""
-    out.mkdir(parents=True, exist_ok=True)
     chlu = runs["CHLU"]
     figures = {
         "lemniscate_phase": phase_portraits(runs, dt),
@@ -34,13 +34,7 @@ def draw(runs: dict[str, Any], out: Path, dt: float) -> list[Path]:
         "lemniscate_potential": potentials(chlu),
         "lemniscate_force": forces(chlu),
     }
-    paths = []
-    for name, figure in figures.items():
-        path = out / f"{name}.png"
-        figure.savefig(path, dpi=110)
-        plt.close(figure)
-        paths.append(path)
-    return paths
+    return save_all(figures, out)
 
 
 def _curve() -> np.ndarray:

@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .pictures import save_all
+
 
 COLUMNS = 3
 STYLES = {
@@ -26,17 +28,11 @@ STYLES = {
 
 def draw(metrics: dict[str, Any], out: Path) -> list[Path]:
     """Write every picture under `out` and return their paths."""
-    out.mkdir(parents=True, exist_ok=True)
     figures = {
         "optimization_curves": curves(metrics["runs"]),
         "optimization_ends": ends(metrics["summary"]),
     }
-    paths = []
-    for name, figure in figures.items():
-        paths.append(out / f"{name}.png")
-        figure.savefig(paths[-1], dpi=110)
-        plt.close(figure)
-    return paths
+    return save_all(figures, out)
 
 
 def _missing(values: list[float | None]) -> np.ndarray:

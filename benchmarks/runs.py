@@ -47,6 +47,11 @@ def num_steps(curriculum: Curriculum) -> int:
     return sum(steps for _, steps, _ in curriculum)
 
 
+def num_parameters(model: Any) -> int:
+    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+    return sum(leaf.size for leaf in leaves)
+
+
 def fit(
     make: Callable[[PRNGKeyArray], Any],
     seed: int,
@@ -70,9 +75,8 @@ def fit(
         **arguments,
     )
     seconds = time.perf_counter() - began
-    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
     metrics = {
-        "parameters": sum(leaf.size for leaf in leaves),
+        "parameters": num_parameters(model),
         "training_seconds": round(seconds, 2),
         "training_loss": finite(fitted.history[-1].best),
     }

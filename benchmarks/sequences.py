@@ -2,14 +2,13 @@
 pixel by pixel.
 
 Recurrent cells of about equal size, an LSTM and a tanh RNN among them, by equal
-budgets: every cell has six configurations tried, three learning rates by two settings
+budgets: every cell has eight configurations tried, four learning rates by two settings
 of its own, on the short adding problem and on the digits, by the loss of validation
 data; the best goes on to all lengths, and to the digits in random order, with other
-seeds. All have the same batches, steps and clipping.
+seeds. All have the same batches, noise on the digits, steps and clipping.
 
 Gradients are told by ∂h_T/∂h_0 of untrained cells of 32 units, over sequences of normal
-numbers: by its largest singular value, and by the median one, which tells whether half
-of all directions vanish.
+numbers: by its largest singular value, and by the root of the mean square of all.
 """
 
 from pathlib import Path

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from .pictures import save_all
 from .runs import by_model
 
 
@@ -31,18 +32,11 @@ def draw(
     metrics: dict[str, Any], title: Callable[[str], str], call: int, out: Path
 ) -> list[Path]:
     """Write every picture under `out` and return their paths."""
-    out.mkdir(parents=True, exist_ok=True)
-    found = {
+    figures = {
         "sequences_gradients": gradients(metrics["gradients"]),
         "sequences_losses": losses(metrics["runs"], title, call),
     }
-    paths = []
-    for name, figure in found.items():
-        path = out / f"{name}.png"
-        figure.savefig(path, dpi=110)
-        plt.close(figure)
-        paths.append(path)
-    return paths
+    return save_all(figures, out)
 
 
 def gradients(found: dict[str, Any]) -> Figure:

@@ -17,7 +17,7 @@ from chlu_eqx.training import Progress
 
 from .data import digits, sequences
 from .record import environment, finite
-from .runs import Report, Run, train_all
+from .runs import num_parameters, Report, Run, train_all
 from .sequences_models import KINDS, make, Reader
 
 
@@ -171,7 +171,6 @@ def train(choice: Choice, problem: Problem, seed: int, report: Report) -> Run:
         history.append(finite(loss))
         report(Progress(done + CALL, problem.steps, problem.length, loss, loss, loss))
     seconds = time.perf_counter() - began
-    leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
 
     def scored(data: tuple[Array, Array], score: Callable) -> float | None:
         """`None` for a model that came to no end."""
@@ -180,7 +179,7 @@ def train(choice: Choice, problem: Problem, seed: int, report: Report) -> Run:
 
     metrics = {
         "choice": choice._asdict(),
-        "parameters": sum(leaf.size for leaf in leaves),
+        "parameters": num_parameters(model),
         "training_seconds": round(seconds, 1),
         "megabytes": round(memory / 1e6, 3),
         "validation": scored(problem.validation, problem.loss),
@@ -220,7 +219,7 @@ def trained(
 
 
 def tuned(problem: Problem, size: str, **where: Any) -> dict[str, Choice]:
-    """Of each kind the best of six."""
+    """Of each kind the best of all rates by both settings."""
     choices = {
         f"{kind} {setting} {rate}": Choice(kind, size, setting, rate)
         for kind in KINDS

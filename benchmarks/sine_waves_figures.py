@@ -15,6 +15,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from scipy.interpolate import CubicSpline
 
+from .pictures import save_all
+
 
 TRUE = "0.75"
 # The waves that are drawn, of phases well apart, and their colours.
@@ -36,20 +38,13 @@ def draw(
     """Write every picture under `out` and return their paths. `paths` are the test
     waves as each mode follows them from one noisy start of size `sigma`, `truth` the
     clean ones, of shape `(waves, times)`."""
-    out.mkdir(parents=True, exist_ok=True)
     figures = {
         "sine_waves_mse": errors_by_noise(summary),
         "sine_waves_kinetic": kinetic_energies(truth, paths, sigma, dt),
         "sine_waves_phase": phase_space(truth, paths, sigma, dt),
         "sine_waves_error": error_maps(truth, paths, sigma, dt),
     }
-    written = []
-    for name, figure in figures.items():
-        path = out / f"{name}.png"
-        figure.savefig(path, dpi=110)
-        plt.close(figure)
-        written.append(path)
-    return written
+    return save_all(figures, out)
 
 
 def errors_by_noise(summary: dict[str, Any]) -> Figure:

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from .pictures import save_all
+
 
 COLOURS = {
     "order 1": "tab:gray",
@@ -33,19 +35,13 @@ ECCENTRIC = "Kepler, e = 0.9"
 
 def draw(metrics: dict[str, Any], out: Path) -> list[Path]:
     """Write every picture under `out` and return their paths."""
-    out.mkdir(parents=True, exist_ok=True)
     problems = [name for name in metrics["curves"] if name != ECCENTRIC]
     figures = {
         "work_precision_forces": panels(metrics, problems, "forces"),
         "work_precision_seconds": panels(metrics, problems, "seconds"),
         "work_precision_steps": panels(metrics, [ECCENTRIC], "forces"),
     }
-    paths = []
-    for name, figure in figures.items():
-        paths.append(out / f"{name}.png")
-        figure.savefig(paths[-1], dpi=110)
-        plt.close(figure)
-    return paths
+    return save_all(figures, out)
 
 
 def panels(metrics: dict[str, Any], problems: list[str], cost: str) -> Figure:

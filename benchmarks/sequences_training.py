@@ -143,6 +143,15 @@ class Choice(NamedTuple):
             key,
         )
 
+    def described(self) -> dict[str, Any]:
+        """With what the names stand for: what is kept of another unit is not this."""
+        kind = KINDS[self.kind]
+        return self._asdict() | {
+            "units": kind.sizes[self.size],
+            "layers": kind.layers,
+            "arguments": kind.settings[self.setting],
+        }
+
 
 def train(choice: Choice, problem: Problem, seed: int, report: Report) -> Run:
     model_key, key = jr.split(jr.key(seed))
@@ -196,11 +205,13 @@ def trained(
     metrics: dict[str, Any] = {
         "environment": environment(),
         "settings": {
-            "choices": {name: choice._asdict() for name, choice in choices.items()},
+            "choices": {name: choice.described() for name, choice in choices.items()},
             "steps": problem.steps,
             "length": problem.length,
             "first_seed": seeds.start,
             "clip": CLIP,
+            "batches": [ADDING_BATCH, DIGITS_BATCH],
+            "noise": NOISE,
         },
     }
     train_all(

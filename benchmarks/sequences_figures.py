@@ -19,6 +19,7 @@ from .runs import by_model
 
 COLORS = {
     "CHLU": "tab:blue",
+    "CHLU (relativistic)": "tab:cyan",
     "Hamiltonian RNN": "tab:green",
     "UnICORNN": "tab:purple",
     "coRNN": "tab:pink",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from chlu_eqx import RelativisticKinetic
 from chlu_eqx.nn import CHLUCell, CoRNNCell, HamiltonianRNNCell, RNN, UnICORNNCell
 
 
@@ -86,6 +87,15 @@ def controlled(
     return HamiltonianRNNCell(input_size, hidden_size, dt=dt, key=key)
 
 
+def relativistic(
+    input_size: int, hidden_size: int, *, speed_limit: float, key: PRNGKeyArray
+) -> CHLUCell:
+    """The CHLU cell of the same frequencies with a relativistic kinetic energy."""
+    mass = 1 / jnp.geomspace(1e-3, 1.0, hidden_size)
+    kinetic = RelativisticKinetic(hidden_size, mass=mass, speed_limit=speed_limit)
+    return CHLUCell(input_size, hidden_size, kinetic=kinetic, key=key)
+
+
 class Kind(NamedTuple):
     """A cell; the two settings of it that are tried; and the hidden units of a layer
     for some 4500 parameters (of the adding problem), 17 600 and half of that (of
@@ -111,9 +121,10 @@ def _sizes(small: int, large: int, half: int) -> dict[str, int]:
 
 
 KINDS: dict[str, Kind] = {
-    "CHLU": Kind(
-        CHLUCell,
-        ({"dt": 0.1}, {"dt": 1.0, "conditioned": True}),
+    "CHLU": Kind(CHLUCell, ({}, {"conditioned": True}), _sizes(61, 119, 80)),
+    "CHLU (relativistic)": Kind(
+        relativistic,
+        ({"speed_limit": 10.0}, {"speed_limit": 100.0}),
         _sizes(61, 119, 80),
     ),
     "Hamiltonian RNN": Kind(

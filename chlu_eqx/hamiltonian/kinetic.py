@@ -10,9 +10,9 @@ import jax.random as jr
 from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
-from .._checks import positive
 from .._types import RealScalarLike
 from ._maxwell_juttner import inverse_gaussian, radius
+from ._parameter import check_frozen, parameter, Positive
 
 
 class AbstractKineticEnergy(eqx.Module):
@@ -80,36 +80,6 @@ class AbstractKineticEnergy(eqx.Module):
         """How many normal numbers a step of the thermostat takes."""
 
 
-class _Positive(eqx.Module):
-    """A positive parameter, stored as its logarithm so that no step of an optimiser
-    can make it zero or negative."""
-
-    log: Float[Array, "*shape"]
-    frozen: bool = eqx.field(static=True)
-
-    def __call__(self, dtype) -> Array:
-        log = jax.lax.stop_gradient(self.log) if self.frozen else self.log
-        return jnp.exp(log).astype(dtype)
-
-
-def _check_frozen(frozen: tuple[str, ...], names: tuple[str, ...]) -> None:
-    if not set(frozen) <= set(names):
-        raise ValueError(f"`frozen` must be a tuple of names in {names}, got {frozen}.")
-
-
-def _parameter(
-    name: str, value: ArrayLike, shape: tuple[int, ...], frozen: tuple[str, ...]
-) -> _Positive:
-    value = positive(name, value)
-    if jnp.shape(value) not in ((), shape):
-        raise ValueError(
-            f"`{name}` must be a scalar or have shape {shape}, got shape "
-            f"{jnp.shape(value)}."
-        )
-    log = jnp.log(jnp.asarray(value, jnp.result_type(float)))
-    return _Positive(jnp.broadcast_to(log, shape), name in frozen)
-
-
 class NewtonianKinetic(AbstractKineticEnergy):
     r"""The Newtonian kinetic energy
 
@@ -118,7 +88,7 @@ class NewtonianKinetic(AbstractKineticEnergy):
     with $M$ a positive diagonal mass matrix, learnable unless frozen.
     """
 
-    _mass: _Positive
+    _mass: Positive
 
     def __init__(
         self,
@@ -136,8 +106,8 @@ class NewtonianKinetic(AbstractKineticEnergy):
         **Raises:** `ValueError` if `mass` is not positive or has another shape, or if
         `frozen` names something else.
         """
-        _check_frozen(frozen, ("mass",))
-        self._mass = _parameter("mass", mass, (dim,), frozen)
+        check_frozen(frozen, ("mass",))
+        self._mass = parameter("mass", mass, (dim,), frozen)
 
     @property
     def mass(self) -> Float[Array, " dim"]:
@@ -213,9 +183,9 @@ class RelativisticKinetic(AbstractKineticEnergy):
         ```
     """
 
-    _mass: _Positive
-    _rest_mass: _Positive
-    _speed_limit: _Positive
+    _mass: Positive
+    _rest_mass: Positive
+    _speed_limit: Positive
 
     def __init__(
         self,
@@ -239,10 +209,10 @@ class RelativisticKinetic(AbstractKineticEnergy):
         **Raises:** `ValueError` if a parameter is not positive or has another shape, or
         if `frozen` names something else.
         """
-        _check_frozen(frozen, ("mass", "rest_mass", "speed_limit"))
-        self._mass = _parameter("mass", mass, (dim,), frozen)
-        self._rest_mass = _parameter("rest_mass", rest_mass, (), frozen)
-        self._speed_limit = _parameter("speed_limit", speed_limit, (), frozen)
+        check_frozen(frozen, ("mass", "rest_mass", "speed_limit"))
+        self._mass = parameter("mass", mass, (dim,), frozen)
+        self._rest_mass = parameter("rest_mass", rest_mass, (), frozen)
+        self._speed_limit = parameter("speed_limit", speed_limit, (), frozen)
 
     @property
     def mass(self) -> Float[Array, " dim"]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree, Scalar
 
 from .._checks import positive
+from ._parameter import parameter, Positive
 
 
 class AbstractPotential(eqx.Module):
@@ -57,28 +58,44 @@ class PotentialSum(AbstractPotential):
 class Confinement(AbstractPotential):
     r"""The quadratic confinement
 
-    $$V(q) = \alpha \lVert q \rVert^2,$$
+    $$V(q) = \alpha \lVert q \rVert^2, \qquad \text{or} \qquad
+    V(q) = \sum_i \alpha_i\, q_i^2,$$
 
     which keeps an energy with a bounded learned potential bounded below
-    (Jawahar & Pierini, arXiv 2603.01768, with $\alpha = 0.05$). `q` may be a pytree.
+    (Jawahar & Pierini, arXiv 2603.01768, with $\alpha = 0.05$). `q` may be a pytree,
+    if $\alpha$ is one number.
     """
 
-    strength: ArrayLike
+    _strength: float | Positive
 
     def __init__(self, strength: ArrayLike = 0.05):
         r"""**Arguments:**
 
-        - `strength`: $\alpha$, positive. A Python number is a constant; an array is a
-            leaf like any other, and is learned unless it is filtered out.
+        - `strength`: $\alpha$, positive: a number, or one for each coordinate, of the
+            shape of `q`. A Python number is a constant; an array is learned unless it
+            is filtered out, and stays positive.
 
-        **Raises:** `ValueError` if `strength` is not positive.
+        **Raises:** `ValueError` if `strength` is not positive, or when called with a
+        `q` of another shape.
         """
-        self.strength = positive("strength", strength)
+        if isinstance(strength, int | float):
+            self._strength = float(positive("strength", strength))
+        else:
+            self._strength = parameter("strength", strength, jnp.shape(strength), ())
 
     def __call__(self, q: PyTree[Float[Array, "..."]]) -> Scalar:
-        squares = jax.tree.map(lambda x: jnp.sum(x**2), q)
-        total = jax.tree.reduce(jnp.add, squares)
-        return jnp.asarray(self.strength, total.dtype) * total
+        return jax.tree.reduce(jnp.add, jax.tree.map(self._energy, q))
+
+    def _energy(self, x: Array) -> Scalar:
+        if not isinstance(self._strength, Positive):
+            return jnp.asarray(self._strength, x.dtype) * jnp.sum(x**2)
+        strength = self._strength(x.dtype)
+        if strength.shape not in ((), x.shape):
+            raise ValueError(
+                f"`q` must have the shape {strength.shape} of `strength`, got "
+                f"{x.shape}."
+            )
+        return jnp.sum(strength * x**2)
 
 
 class MLPPotential(AbstractPotential):

@@ -8,15 +8,17 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from .._checks import count, positive
 from .._types import RealScalarLike
 from ..friction import Friction
 from ..hamiltonian import (
+    AbstractPotential,
     Confinement,
     MLPPotential,
-    RelativisticKinetic,
+    NewtonianKinetic,
     SeparableHamiltonian,
 )
 from ..solver import DriftKickDrift
@@ -54,6 +56,28 @@ class GatedKick(eqx.Module):
         return jax.nn.glu(self.linear(x))
 
 
+class _Springs(AbstractPotential):
+    """A confinement of the first coordinates: those after them are inputs."""
+
+    confinement: Confinement
+    size: int = eqx.field(static=True)
+
+    def __call__(self, q: Array) -> Scalar:
+        return self.confinement(q[: self.size])
+
+
+def _spectrum(
+    frequencies: tuple[float, float], size: int, dt: RealScalarLike
+) -> Float[Array, " size"]:
+    low, high = frequencies
+    if not 0 < low <= high or not (isinstance(dt, Tracer) or high * dt < 2):
+        raise ValueError(
+            "`frequencies` must be positive, in order and below 2 / `dt`, where steps "
+            f"become unstable; got {frequencies} and dt = {dt}."
+        )
+    return jnp.geomspace(low, high, size)
+
+
 class CHLUCell(AbstractReversibleCell):
     r"""A recurrent cell that is a Causal Hamiltonian Learning Unit: every input is a
     kick, after which the unit moves by itself for `num_steps` steps,
@@ -69,6 +93,17 @@ class CHLUCell(AbstractReversibleCell):
     least one, and no gradient can vanish in more than half of the directions. With a
     friction $\Gamma$ it is conformally symplectic, and the pairs over a time $t$ have
     the product $e^{-\Gamma t}$: the cell forgets.
+
+    Unless told otherwise it starts as a spectrum of oscillators, their frequencies
+    spread evenly in logarithm, which the learned potential $U_\theta$ couples:
+
+    $$H = \sum_i \tfrac12\, \omega_i \left(p_i^2 + q_i^2\right) + U_\theta(q), \qquad
+    \omega_i = \omega_{\min}
+    \left(\omega_{\max} / \omega_{\min}\right)^{(i - 1)/(n - 1)}.$$
+
+    The slow ones add up what they hear, the fast ones tell when it came. The kinetic
+    energy is Newtonian: a relativistic one couples all coordinates, and where inputs
+    drive them to the speed limit the motion is chaotic, and gradients explode.
 
     !!! Example
 
@@ -98,8 +133,9 @@ class CHLUCell(AbstractReversibleCell):
         input_size: int,
         hidden_size: int,
         *,
-        dt: RealScalarLike = 0.1,
+        dt: RealScalarLike = 1.0,
         num_steps: int = 1,
+        frequencies: tuple[float, float] = (1e-3, 1.0),
         kick: Callable[[Array], Array] | None = None,
         kinetic: Callable[[Array], Scalar] | None = None,
         potential: Callable[[Array], Scalar] | None = None,
@@ -114,11 +150,16 @@ class CHLUCell(AbstractReversibleCell):
         - `dt`: the length of a step, positive. A Python number is a constant; an array
             is learned unless it is filtered out.
         - `num_steps`: the number of steps between inputs.
+        - `frequencies`: $\omega_{\min}$ and $\omega_{\max}$ of the default energies, in
+            radians per unit of time. The slowest should hardly turn within a sequence,
+            the fastest within a few inputs.
         - `kick`: $f$, from an input to shape `(hidden_size,)`; defaults to
             [`chlu_eqx.nn.GatedKick`][].
-        - `kinetic`: $T$; defaults to `RelativisticKinetic(hidden_size)`.
-        - `potential`: $V$; defaults to an `MLPPotential` with one hidden layer as wide
-            as the state, and `Confinement()`.
+        - `kinetic`: $T$; defaults to [`chlu_eqx.NewtonianKinetic`][] with the masses
+            $1/\omega_i$, learned.
+        - `potential`: $V$; defaults to a [`chlu_eqx.MLPPotential`][] with one hidden
+            layer as wide as the state, and [`chlu_eqx.Confinement`][] of the strengths
+            $\omega_i/2$, learned.
         - `conditioned`: whether the potential depends on the input too: it is then
             called with `q` and the input in one array, of shape
             `(hidden_size + input_size,)`.
@@ -131,11 +172,14 @@ class CHLUCell(AbstractReversibleCell):
         - `key`: a `jax.random.key` for the weights.
 
         **Raises:** `ValueError` if a size or `num_steps` is not a positive integer,
-        `dt` is not positive, `friction` is negative or the solver is another.
+        `dt` is not positive, `friction` is negative, the solver is another, or
+        `frequencies` are not positive and in order, the last below $2/\Delta t$: a
+        longer step is unstable.
         """
         self.input_size = count("input_size", input_size)
         self.hidden_size = count("hidden_size", hidden_size)
         self.num_steps = count("num_steps", num_steps)
+        dt = positive("dt", dt)
         solver = DriftKickDrift() if solver is None else solver
         if not isinstance(solver, AbstractComposition):
             raise ValueError(
@@ -146,16 +190,18 @@ class CHLUCell(AbstractReversibleCell):
         if kick is None:
             kick = GatedKick(input_size, hidden_size, key=kick_key)
         if kinetic is None:
-            kinetic = RelativisticKinetic(hidden_size)
+            omega = _spectrum(frequencies, hidden_size, dt)
+            kinetic = NewtonianKinetic(hidden_size, mass=1 / omega)
         if potential is None:
             dim = hidden_size + input_size if conditioned else hidden_size
             network = MLPPotential(dim, width=hidden_size, depth=1, key=potential_key)
-            potential = network + Confinement()
+            omega = _spectrum(frequencies, hidden_size, dt)
+            potential = network + _Springs(Confinement(omega / 2), hidden_size)
         self.kick = kick
         self.hamiltonian = SeparableHamiltonian(kinetic, potential)
         self.friction = HamiltonianTerm(self.hamiltonian, friction).friction
         self.solver = solver
-        self.dt = positive("dt", dt)
+        self.dt = dt
         self.conditioned = conditioned
 
     def __call__(

@@ -87,6 +87,15 @@ def controlled(
     return HamiltonianRNNCell(input_size, hidden_size, dt=dt, key=key)
 
 
+def chlu(
+    input_size: int, hidden_size: int, *, gate: float, key: PRNGKeyArray
+) -> CHLUCell:
+    """With `gate` added to the bias of the gate of its kick."""
+    cell = CHLUCell(input_size, hidden_size, key=key)
+    at = lambda cell: cell.kick.linear.bias  # noqa: E731
+    return eqx.tree_at(at, cell, at(cell).at[hidden_size:].add(gate))
+
+
 def relativistic(
     input_size: int, hidden_size: int, *, speed_limit: float, key: PRNGKeyArray
 ) -> CHLUCell:
@@ -121,7 +130,7 @@ def _sizes(small: int, large: int, half: int) -> dict[str, int]:
 
 
 KINDS: dict[str, Kind] = {
-    "CHLU": Kind(CHLUCell, ({}, {"conditioned": True}), _sizes(61, 119, 80)),
+    "CHLU": Kind(chlu, ({"gate": 0.0}, {"gate": -3.0}), _sizes(61, 119, 80)),
     "CHLU (relativistic)": Kind(
         relativistic,
         ({"speed_limit": 10.0}, {"speed_limit": 100.0}),

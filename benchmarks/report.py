@@ -5,7 +5,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import lemniscate, optimization, scores, sine_waves, speed, work_precision
+from . import (
+    lemniscate,
+    optimization,
+    scores,
+    sequences,
+    sine_waves,
+    speed,
+    work_precision,
+)
 from .record import RESULTS, ROOT
 
 
@@ -25,6 +33,12 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
     ),
     "digits": ("digits", lambda m: scores.table(m["summary"])),
     "optimization": ("optimization", lambda m: optimization.table(m["summary"])),
+    "sequences": ("sequences", lambda m: sequences.table(m["summary"])),
+    "sequences_costs": ("sequences", lambda m: sequences.costs_table(m["summary"])),
+    "sequences_gradients": (
+        "sequences",
+        lambda m: sequences.gradients_table(m["gradients"]),
+    ),
     "speed": ("speed", lambda m: speed.table(m["found"])),
     "memory": ("speed", lambda m: speed.memory_table(m["memory"])),
     "work_precision": (

@@ -11,6 +11,7 @@ Gradients are told by ∂h_T/∂h_0 of untrained cells of 32 units, over sequenc
 numbers: by its largest singular value, and by the root of the mean square of all.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,23 +118,42 @@ def summarise(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def table(summary: dict[str, Any]) -> list[list[str]]:
-    """The head and then a row for each task and model."""
+def _by_task(
+    summary: dict[str, Any], shown: Callable[[dict[str, Any]], str]
+) -> list[list[str]]:
+    """The head, with a task a column, and a row for each model."""
+    models = dict.fromkeys(name for found in summary.values() for name in found)
     return [
-        ["task", "model", "parameters", "error, median (range)", "seconds", "MB"],
+        ["model", *map(title, summary)],
         *(
             [
-                title(task),
                 name,
-                cell(numbers["parameters"]),
-                cell(numbers["test"]),
-                number(numbers["training_seconds"]["median"]),
-                number(numbers["megabytes"]["median"]),
+                *(
+                    shown(found[name]) if name in found else ""
+                    for found in summary.values()
+                ),
             ]
-            for task, models in summary.items()
-            for name, numbers in models.items()
+            for name in models
         ),
     ]
+
+
+def table(summary: dict[str, Any]) -> list[list[str]]:
+    """Errors: mean squared ones of sums, the fraction of digits misread."""
+    return _by_task(summary, lambda numbers: cell(numbers["test"]))
+
+
+def costs_table(summary: dict[str, Any]) -> list[list[str]]:
+    """Parameters, and the seconds and megabytes of training."""
+
+    def shown(numbers: dict[str, Any]) -> str:
+        parameters, *rest = (
+            number(numbers[key]["median"])
+            for key in ("parameters", "training_seconds", "megabytes")
+        )
+        return f"{parameters}; {rest[0]} s; {rest[1]} MB"
+
+    return _by_task(summary, shown)
 
 
 def gradients_table(found: dict[str, Any]) -> list[list[str]]:
@@ -196,19 +216,22 @@ def main(
             task: {kind: Choice(kind, size, 0, 3e-3) for kind in ("CHLU", "LSTM")}
             for task, size in (("adding", "small"), ("digits", "half"))
         }
+        best["digits"][WHOLE] = Choice("LSTM", "large", 0, 3e-3)
         problems = {
             name: problems[name]._replace(steps=QUICK_STEPS)
             for name in (f"adding_{min(ADDING)}", "digits")
         }
     else:
+
+        def tuned_on(problem: str, size: str, *kinds: str) -> dict[str, Choice]:
+            folder = out / f"tuning_{problem}_{size}"
+            return tuned(problems[problem], size, kinds, out=folder, **where)
+
         best = {
-            "adding": tuned(
-                problems[TUNED_ON], "small", out=out / "tuning_adding", **where
-            ),
-            "digits": tuned(
-                problems["digits"], "half", out=out / "tuning_digits", **where
-            ),
+            "adding": tuned_on(TUNED_ON, "small", *KINDS),
+            "digits": tuned_on("digits", "half", *KINDS),
         }
+        best["digits"][WHOLE] = tuned_on("digits", "large", "LSTM")["LSTM"]
     metrics: dict[str, Any] = {
         "task": "sequences",
         "command": "python -m benchmarks sequences"
@@ -232,15 +255,14 @@ def main(
     }
     for name, problem in problems.items():
         choices = best["adding" if name.startswith("adding") else "digits"]
-        if not name.startswith("adding"):
-            choices = choices | {WHOLE: choices["LSTM"]._replace(size="large")}
         metrics["runs"][name] = trained(
             problem, choices, range(seeds), out=out / name, **where
         )
         metrics["summary"] = summarise(metrics["runs"])
         write(out / "metrics.json", metrics)
     console.print(drawn(gradients_table(metrics["gradients"])))
-    console.print(drawn(table(metrics["summary"]), f"seeds: {seeds}"))
+    console.print(drawn(table(metrics["summary"]), f"errors; seeds: {seeds}"))
+    console.print(drawn(costs_table(metrics["summary"]), "parameters, time, memory"))
     pictures = figures.draw(metrics, title, CALL, out)
     if record:
         keep(metrics, pictures)

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -229,11 +229,13 @@ def trained(
     return metrics["runs"]
 
 
-def tuned(problem: Problem, size: str, **where: Any) -> dict[str, Choice]:
+def tuned(
+    problem: Problem, size: str, kinds: Iterable[str], **where: Any
+) -> dict[str, Choice]:
     """Of each kind the best of all rates by both settings."""
     choices = {
         f"{kind} {setting} {rate}": Choice(kind, size, setting, rate)
-        for kind in KINDS
+        for kind in kinds
         for setting in (0, 1)
         for rate in RATES
     }

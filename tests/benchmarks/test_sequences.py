@@ -126,12 +126,14 @@ def test_goes_on_where_it_was_killed(tiny, monkeypatch, tmp_path):
         training, "train", lambda *args: trained.append(args) or train(*args)
     )
     task.main(seeds=1, out=tmp_path)
-    # Two settings, tuned twice; then one model, and two of them twice.
-    assert len(trained) == 2 * 2 + 1 + 2 * 2
+    # Two settings, tuned three times; then one model, and two of them twice.
+    assert len(trained) == 3 * 2 + 1 + 2 * 2
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert set(found["summary"]) == {"adding_6", "digits", "digits_permuted"}
     for models in found["summary"].values():
         for numbers in models.values():
             assert np.isfinite(numbers["test"]["median"])
-    head, *rows = task.table(found["summary"])
-    assert len(rows) == 5 and all(len(row) == len(head) for row in rows)
+    for table in (task.table, task.costs_table):
+        head, *rows = table(found["summary"])
+        assert [row[0] for row in rows] == ["LSTM", task.WHOLE]
+        assert all(len(row) == len(head) == 4 for row in rows)

@@ -34,6 +34,20 @@ def test_confinement(dtype):
     assert jax.tree.leaves(cx.Confinement(0.1)) == [0.1]
 
 
+def test_confinement_by_coordinate():
+    """Σ αᵢ qᵢ²; learned, and positive after a step of any length."""
+    alpha, q = jnp.array([0.5, 2.0]), jnp.array([3.0, -1.0])
+    confinement = cx.Confinement(alpha)
+    np.testing.assert_allclose(confinement(q), 0.5 * 9 + 2.0, rtol=1e-14)
+    np.testing.assert_allclose(jax.grad(confinement)(q), 2 * alpha * q, rtol=1e-14)
+    assert confinement(q.astype(jnp.float32)).dtype == jnp.float32
+    slope = eqx.filter_grad(lambda potential: potential(q))(confinement)
+    # ∂V/∂log α = α q².
+    np.testing.assert_allclose(jax.tree.leaves(slope)[0], alpha * q**2, rtol=1e-14)
+    moved = eqx.apply_updates(confinement, jax.tree.map(lambda x: -10 * x, slope))
+    assert 0 < moved(q) < 1e-3
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 14)])
 def test_conv_potential(shape):
     """A scalar energy of a flattened image with a force everywhere; its gradient
@@ -57,6 +71,10 @@ def test_conv_potential(shape):
 def test_bad_potentials():
     with pytest.raises(ValueError, match="`strength` must be positive"):
         cx.Confinement(-1.0)
+    with pytest.raises(ValueError, match="`strength` must be positive"):
+        cx.Confinement(jnp.array([1.0, 0.0]))
+    with pytest.raises(ValueError, match=r"`q` must have the shape \(2,\)"):
+        cx.Confinement(jnp.ones(2))(jnp.ones((2, 1)))
     with pytest.raises(ValueError, match="`potentials` must be"):
         cx.PotentialSum()
     with pytest.raises(ValueError, match="`image_shape` must be at least 4 pixels"):

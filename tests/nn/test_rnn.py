@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 import chlu_eqx as cx
 from chlu_eqx.nn import (
@@ -34,6 +35,7 @@ CELLS = {
     ),
     "UnICORNN": lambda key: UnICORNNCell(IN, N, key=key),
 }
+COMPILED = {}
 OMEGA = np.block([[np.zeros((N, N)), np.eye(N)], [-np.eye(N), np.zeros((N, N))]])
 
 
@@ -57,6 +59,65 @@ def test_symplectic(name):
     sigma = np.linalg.svd(j, compute_uv=False)
     np.testing.assert_allclose(sigma * sigma[::-1], 1, rtol=1e-10)
     assert sigma[0] > 1.01
+
+
+@given(seed=st.integers(0, 2**31 - 1), scale=st.floats(0, 1e3))
+@pytest.mark.parametrize("name", ["CHLU", "Hamiltonian RNN"])
+def test_symplectic_for_every_input(name, seed, scale):
+    """Small or large, from any state: JᵀΩJ = Ω to rounding."""
+    if name not in COMPILED:
+        cell = CELLS[name](jr.key(0))
+
+        def last(z, inputs):
+            layer = RNN(cell, adjoint=diffrax.DirectAdjoint())
+            return jnp.concatenate(layer(inputs, (z[:N], z[N:]))[1])
+
+        COMPILED[name] = jax.jit(jax.jacfwd(last))
+    state, inputs = jr.split(jr.key(seed))
+    j = np.asarray(
+        COMPILED[name](jr.normal(state, (2 * N,)), scale * jr.normal(inputs, (5, IN)))
+    )
+    # Of large entries the products round to their own size.
+    error = 1e-13 * np.linalg.norm(j, 2) ** 2
+    np.testing.assert_allclose(j.T @ OMEGA @ j, OMEGA, atol=max(error, 1e-13))
+
+
+def test_spectrum_of_oscillators():
+    """Without a learned potential coordinate i is an oscillator of frequency ωᵢ: a step
+    of Verlet's method turns it by θ, 2 cos θ = 2 - (ωᵢ h)², and in the units of the
+    cell q and p turn into one another at equal size."""
+    h, n = 0.5, 5
+    cell = CHLUCell(1, n, dt=h, frequencies=(0.01, 1.0), key=jr.key(0))
+    network = lambda c: c.hamiltonian.potential.potentials[0]  # noqa: E731
+    cell = eqx.tree_at(network, cell, lambda q: 0.0 * jnp.sum(q))
+    j = jax.jacfwd(lambda z: jnp.concatenate(cell(jnp.zeros(1), (z[:n], z[n:]))))(
+        jnp.zeros(2 * n)
+    )
+    blocks = np.array(j).reshape(2, n, 2, n)
+    omega = np.array([1e-2, 10**-1.5, 1e-1, 10**-0.5, 1.0])
+    for i in range(n):
+        block = blocks[:, i, :, i]
+        assert np.trace(block) == pytest.approx(2 - (omega[i] * h) ** 2, abs=1e-12)
+        assert np.linalg.det(block) == pytest.approx(1, abs=1e-12)
+        assert block[0, 1] == pytest.approx(-block[1, 0], rel=(omega[i] * h) ** 2)
+        blocks[:, i, :, i] = 0
+    assert not blocks.any()
+
+
+def test_gradients_over_two_thousand_steps():
+    """Of a cell as it is made, driven by noise: none explodes, none vanishes."""
+    n = 16
+    cell = CHLUCell(2, n, key=jr.key(0))
+    inputs = jr.normal(jr.key(1), (2000, 2))
+
+    def last(z):
+        layer = RNN(cell, adjoint=diffrax.DirectAdjoint())
+        return jnp.concatenate(layer(inputs, (z[:n], z[n:]))[1])
+
+    j = np.asarray(jax.jit(jax.jacfwd(last))(jnp.zeros(2 * n)))
+    sigma = np.linalg.svd(j, compute_uv=False)
+    assert 1 < sigma[0] < 10
+    np.testing.assert_allclose(sigma * sigma[::-1], 1, rtol=1e-9)
 
 
 def test_conformally_symplectic_with_friction():
@@ -274,6 +335,8 @@ def test_kicks_without_a_potential():
         (lambda k: CHLUCell(3, 4, num_steps=0, key=k), "`num_steps` must be a positi"),
         (lambda k: CHLUCell(3, 4, dt=0.0, key=k), "`dt` must be positive"),
         (lambda k: CHLUCell(3, 4, friction=-1.0, key=k), "`friction` must be non-neg"),
+        (lambda k: CHLUCell(3, 4, dt=3.0, key=k), "`frequencies` must be positive, i"),
+        (lambda k: CHLUCell(3, 4, frequencies=(1.0, 0.1), key=k), "`frequencies` must"),
         (
             lambda k: CHLUCell(3, 4, solver=cx.TaoSolver(1.0), key=k),
             "solver",

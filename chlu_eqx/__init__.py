@@ -14,13 +14,17 @@ from .hamiltonian import (
     AbstractHamiltonian as AbstractHamiltonian,
     AbstractKineticEnergy as AbstractKineticEnergy,
     AbstractPotential as AbstractPotential,
+    AbstractThermalKinetic as AbstractThermalKinetic,
     Confinement as Confinement,
     ConvPotential as ConvPotential,
+    DenseNewtonianKinetic as DenseNewtonianKinetic,
     MLPPotential as MLPPotential,
     NeuralHamiltonian as NeuralHamiltonian,
     NewtonianKinetic as NewtonianKinetic,
+    PeriodicPotential as PeriodicPotential,
     PotentialSum as PotentialSum,
     RelativisticKinetic as RelativisticKinetic,
+    RotationKinetic as RotationKinetic,
     SeparableHamiltonian as SeparableHamiltonian,
 )
 from .noise import FixedGridBrownianPath as FixedGridBrownianPath

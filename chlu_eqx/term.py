@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, PyTree, Scalar
 from ._checks import nonnegative, phase_state
 from ._types import RealScalarLike
 from .friction import damped, Friction, rates
-from .hamiltonian import AbstractKineticEnergy, SeparableHamiltonian
+from .hamiltonian import AbstractThermalKinetic, SeparableHamiltonian
 
 
 class HamiltonianTerm(diffrax.AbstractTerm):
@@ -150,7 +150,7 @@ class HeatBath(diffrax.AbstractTerm):
     r"""The noise of a [`chlu_eqx.LangevinTerm`][],
     $\sqrt{2\Gamma\,\Sigma(p)}\,\mathrm dW$, on the momenta of `y = (q, p)`."""
 
-    kinetic: AbstractKineticEnergy
+    kinetic: AbstractThermalKinetic
     friction: Any
     temperature: Any
     path: diffrax.AbstractBrownianPath
@@ -221,7 +221,7 @@ class LangevinTerm(diffrax.MultiTerm):
         r"""**Arguments:**
 
         - `hamiltonian`: a [`chlu_eqx.SeparableHamiltonian`][] with an
-            [`chlu_eqx.AbstractKineticEnergy`][], over arrays of shape `(dim,)`.
+            [`chlu_eqx.AbstractThermalKinetic`][], over arrays of shape `(dim,)`.
         - `path`: Brownian motion of shape `(dim,)`: any path of diffrax, or a
             [`chlu_eqx.FixedGridBrownianPath`][], which is much faster. Of shape
             `(dim + 3,)` it serves everything: [`chlu_eqx.BAOAB`][] takes two numbers
@@ -236,12 +236,12 @@ class LangevinTerm(diffrax.MultiTerm):
         path of an array, or a constant is negative.
         """
         if not isinstance(hamiltonian, SeparableHamiltonian) or not isinstance(
-            hamiltonian.kinetic, AbstractKineticEnergy
+            hamiltonian.kinetic, AbstractThermalKinetic
         ):
             raise ValueError(
                 "`hamiltonian` must be a `SeparableHamiltonian` whose kinetic energy "
                 "is a `NewtonianKinetic`, a `RelativisticKinetic` or another "
-                f"`AbstractKineticEnergy`, for its heat bath; got {hamiltonian}."
+                f"`AbstractThermalKinetic`, for its heat bath; got {hamiltonian}."
             )
         if not isinstance(path, diffrax.AbstractBrownianPath):
             raise ValueError(

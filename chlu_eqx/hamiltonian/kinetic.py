@@ -19,8 +19,7 @@ class AbstractKineticEnergy(eqx.Module):
     """A kinetic energy $T(p)$ of one unbatched momentum of shape `(dim,)`.
 
     Subclasses give `__call__(p)`, the energy; `velocity(p)`, its gradient in closed
-    form; and what a heat bath of temperature $kT$ does: `sample`, `thermostat` and
-    `noise_variance`. Use `jax.vmap` for batches.
+    form; and `momentum(velocity)`, the inverse of that. Use `jax.vmap` for batches.
     """
 
     @abc.abstractmethod
@@ -30,6 +29,17 @@ class AbstractKineticEnergy(eqx.Module):
     @abc.abstractmethod
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
         r"""The velocity $\dot q = \nabla T(p)$, of shape `(dim,)`."""
+
+    @abc.abstractmethod
+    def momentum(self, velocity: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        r"""The momentum at which the velocity is this one, of shape `(dim,)`."""
+
+
+class AbstractThermalKinetic(AbstractKineticEnergy):
+    """A kinetic energy that can be brought into contact with a heat bath of temperature
+    $kT$: beside energy, velocity and momentum subclasses give `sample`, `thermostat`
+    and `noise_variance`.
+    """
 
     @abc.abstractmethod
     def sample(
@@ -80,7 +90,7 @@ class AbstractKineticEnergy(eqx.Module):
         """How many normal numbers a step of the thermostat takes."""
 
 
-class NewtonianKinetic(AbstractKineticEnergy):
+class NewtonianKinetic(AbstractThermalKinetic):
     r"""The Newtonian kinetic energy
 
     $$T(p) = \tfrac12\, p^\top M^{-1} p, \qquad \nabla T(p) = M^{-1} p,$$
@@ -120,6 +130,9 @@ class NewtonianKinetic(AbstractKineticEnergy):
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
         return p / self._mass(p.dtype)
 
+    def momentum(self, velocity: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        return self._mass(velocity.dtype) * velocity
+
     def sample(
         self, key: PRNGKeyArray, temperature: RealScalarLike
     ) -> Float[Array, " dim"]:
@@ -153,7 +166,7 @@ class NewtonianKinetic(AbstractKineticEnergy):
         return self._mass.log.size
 
 
-class RelativisticKinetic(AbstractKineticEnergy):
+class RelativisticKinetic(AbstractThermalKinetic):
     r"""The relativistic kinetic energy, rest energy included,
 
     $$T(p) = c \sqrt{p^\top M^{-1} p + (m_0 c)^2}, \qquad
@@ -247,6 +260,15 @@ class RelativisticKinetic(AbstractKineticEnergy):
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
         u, norm, _, root_mass = self._scaled(p)
         return self._speed_limit(p.dtype) / root_mass * (u / norm)
+
+    def momentum(self, velocity: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        r"""$p = m_0 M \dot q / \sqrt{1 - \dot q^\top M \dot q / c^2}$; not finite at
+        the speed limit and beyond."""
+        dtype = velocity.dtype
+        mass, c = self._mass(dtype), self._speed_limit(dtype)
+        u = jnp.sqrt(mass) * (velocity / c)
+        gamma = 1 / jnp.sqrt(1 - jnp.sum(u**2))
+        return self._rest_mass(dtype) * gamma * mass * velocity
 
     def sample(
         self, key: PRNGKeyArray, temperature: RealScalarLike

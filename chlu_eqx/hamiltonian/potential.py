@@ -125,6 +125,32 @@ class MLPPotential(AbstractPotential):
         return self.mlp(q)
 
 
+class PeriodicPotential(AbstractPotential):
+    r"""A multilayer perceptron of the cosines and sines of angles,
+
+    $$V(q) = U_\theta(\cos q, \sin q),$$
+
+    to a scalar energy of period $2\pi$ in each; `q` has shape `(dim,)`.
+    """
+
+    mlp: eqx.nn.MLP
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        activation: Callable[[Array], Array] = jnp.tanh,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:** as of [`chlu_eqx.MLPPotential`][], with `dim` angles."""
+        self.mlp = eqx.nn.MLP(2 * dim, "scalar", width, depth, activation, key=key)
+
+    def __call__(self, q: Float[Array, " dim"]) -> Scalar:
+        return self.mlp(jnp.concatenate([jnp.cos(q), jnp.sin(q)]))
+
+
 class ConvPotential(AbstractPotential):
     """A strided convolutional network from an image to a scalar energy.
 

@@ -6,3 +6,6 @@ from .hamiltonian_rnn import (
 )
 from .oscillator import CoRNNCell as CoRNNCell, UnICORNNCell as UnICORNNCell
 from .rnn import AbstractReversibleCell as AbstractReversibleCell, RNN as RNN
+from .variational_integrator import (
+    VariationalIntegratorNetwork as VariationalIntegratorNetwork,
+)

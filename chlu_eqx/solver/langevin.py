@@ -166,7 +166,7 @@ class BAOAB(AbstractLangevin):
 
     $$B(\tfrac h2)\; A(\tfrac h2)\; O(h)\; A(\tfrac h2)\; B(\tfrac h2).$$
 
-    The heat bath is exact ([`chlu_eqx.AbstractKineticEnergy`][]`.thermostat`): at any
+    The heat bath is exact ([`chlu_eqx.AbstractThermalKinetic`][]`.thermostat`): at any
     $h$ and any friction it keeps the law of the momentum, Gaussian or Maxwell-Jüttner.
     Weak order 2. The positions are drawn from $e^{-V(q)/kT}$ with an error of
     $O(h^2)$, which for a Newtonian energy is especially small: none at all in a

@@ -35,11 +35,60 @@ def test_formulas(p, m0, c):
     np.testing.assert_allclose(relativistic.velocity(p), velocity, 1e-13, 1e-300)
 
 
-@pytest.mark.parametrize("kinetic", _energies(4), ids=["Newtonian", "relativistic"])
+def _matrix(dim):
+    root = np.random.default_rng(0).normal(size=(dim, dim))
+    return root @ root.T + np.eye(dim)
+
+
+KINDS = {
+    **dict(zip(("Newtonian", "relativistic"), _energies(4), strict=True)),
+    "dense": cx.DenseNewtonianKinetic(4, mass=_matrix(4)),
+    "rotation": cx.RotationKinetic(4, 0.1, mass=np.linspace(0.5, 2.0, 4)),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("size", [0.0, 1.0, 1e3])
-def test_velocity_is_the_gradient(kinetic, size):
+def test_velocity_is_the_gradient(name, size):
+    kinetic = KINDS[name]
     p = size * jax.random.normal(jax.random.key(0), (4,))
-    np.testing.assert_allclose(kinetic.velocity(p), jax.grad(kinetic)(p), rtol=1e-12)
+    np.testing.assert_allclose(
+        kinetic.velocity(p), jax.grad(kinetic)(p), rtol=1e-12, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(v=st.lists(st.floats(-0.5, 0.5), min_size=4, max_size=4))
+def test_momentum_of_a_velocity(name, v):
+    """The inverse of the velocity, up to 98 % of the speed limit."""
+    kinetic, v = KINDS[name], jnp.array(v)
+    np.testing.assert_allclose(kinetic.velocity(kinetic.momentum(v)), v, atol=1e-12)
+
+
+def test_dense_mass():
+    matrix, p = _matrix(3), jnp.array([0.3, -1.0, 2.0])
+    kinetic = cx.DenseNewtonianKinetic(3, mass=matrix)
+    np.testing.assert_allclose(kinetic.mass, matrix, rtol=1e-13)
+    np.testing.assert_allclose(kinetic.velocity(p), np.linalg.solve(matrix, p), 1e-12)
+    np.testing.assert_allclose(kinetic(p), p @ np.linalg.solve(matrix, p) / 2, 1e-13)
+    # Whatever an optimiser does to it, the mass stays positive definite.
+    slope = eqx.filter_grad(lambda kinetic: kinetic(p))(kinetic)
+    moved = eqx.apply_updates(kinetic, jax.tree.map(lambda x: -3 * x, slope))
+    assert np.linalg.eigvalsh(moved.mass).min() > 0
+    np.testing.assert_allclose(cx.DenseNewtonianKinetic(2).mass, np.eye(2))
+
+
+def test_rotation():
+    """Newtonian for short steps; never a quarter turn or more in a step."""
+    mass, p = np.array([0.5, 2.0]), jnp.array([0.3, -1.0])
+    kinetic = cx.RotationKinetic(2, 1e-4, mass=mass)
+    np.testing.assert_allclose(kinetic(p), np.sum(p**2 / mass) / 2, rtol=1e-7)
+    np.testing.assert_allclose(kinetic.velocity(p), p / mass, rtol=1e-7)
+    kinetic = cx.RotationKinetic(2, 0.1, mass=mass)
+    np.testing.assert_allclose(kinetic.velocity(p), np.arcsin(0.1 * p / mass) / 0.1)
+    turn = 0.1 * kinetic.velocity(1e9 * p)
+    np.testing.assert_allclose(turn, np.arcsin(1 - 1e-4) * np.sign(p))
+    assert (np.abs(turn) < np.pi / 2).all()
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-10, 1.0, 1e10, 1e30])

@@ -48,6 +48,17 @@ def test_confinement_by_coordinate():
     assert 0 < moved(q) < 1e-3
 
 
+def test_periodic_potential():
+    """Of period 2π in every angle, force included."""
+    potential = cx.PeriodicPotential(2, width=8, key=jr.key(0))
+    q = jnp.array([0.3, -1.0])
+    turned = q + 2 * jnp.pi * jnp.array([1.0, -3.0])
+    np.testing.assert_allclose(potential(q), potential(turned), rtol=1e-13)
+    force, again = jax.grad(potential)(q), jax.grad(potential)(turned)
+    np.testing.assert_allclose(force, again, rtol=1e-12)
+    assert np.abs(force).min() > 1e-3
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 14)])
 def test_conv_potential(shape):
     """A scalar energy of a flattened image with a force everywhere; its gradient

@@ -26,7 +26,6 @@ CLIP = 1.0
 CALL = 50  # steps of training in one call
 ADDING_BATCH, DIGITS_BATCH = 50, 64
 NOISE = 0.2  # on the pixels, in training: a thousand digits are few
-TUNING_STEPS = 600
 # What is said where rounding has been magnified too much.
 LOST = "could not find the past again"
 # Of models, and of data, that nothing else is made of.
@@ -239,7 +238,6 @@ def tuned(
         for setting in (0, 1)
         for rate in RATES
     }
-    problem = problem._replace(steps=TUNING_STEPS)
     seeds = range(TUNING_SEED, TUNING_SEED + 1)
     best: dict[str, tuple[float, Choice]] = {}
     for run in trained(problem, choices, seeds, **where):

@@ -90,17 +90,17 @@ def tiny(monkeypatch):
     lstm = KINDS["LSTM"]
     small = {"LSTM": lstm._replace(sizes=dict.fromkeys(lstm.sizes, 3))}
     for name, value in {
-        "ADDING": {6: 2}, "DIGITS_STEPS": 2, "GRADIENT_LENGTHS": (2, 3), "KINDS": small,
+        "ADDING": {6: 2}, "TUNED_ON": {4: 2}, "DIGITS_STEPS": 2,
+        "DIGITS_TUNING_STEPS": 2, "GRADIENT_LENGTHS": (2, 3), "KINDS": small,
         "GRADIENT_UNITS": 2,
     }.items():  # fmt: skip
         monkeypatch.setattr(task, name, value)
     for name, value in {
-        "CALL": 2, "TUNING_STEPS": 2, "RATES": (1e-3,), "ADDING_BATCH": 3,
+        "CALL": 2, "RATES": (1e-3,), "ADDING_BATCH": 3,
         "DIGITS_BATCH": 3, "KINDS": small,
     }.items():  # fmt: skip
         monkeypatch.setattr(training, name, value)
     monkeypatch.setattr("benchmarks.sequences_models.KINDS", small)
-    monkeypatch.setattr(task, "TUNED_ON", "adding_6")
     monkeypatch.setattr(task.figures, "draw", lambda *_: [])
     data = digits.embedded()
     few = [x[:5] for x in data[:6]]

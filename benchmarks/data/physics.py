@@ -98,9 +98,9 @@ def bodies(n: int) -> System:
     def start(key: PRNGKeyArray) -> Pair:
         radius, turn, sense, speed = jr.split(key, 4)
         radius = jr.uniform(radius, minval=low, maxval=high)
-        angle = 2 * jnp.pi * (jr.uniform(turn) + jnp.arange(n) / n)
+        angle = 2 * jnp.pi * (jr.uniform(turn) + jnp.arange(float(n)) / n)
         # Of the other bodies' pulls on one the parts towards the centre.
-        pull = jnp.sum(1 / jnp.sin(jnp.pi * jnp.arange(1, n) / n)) / (4 * radius**2)
+        pull = jnp.sum(1 / jnp.sin(jnp.pi * jnp.arange(1.0, n) / n)) / (4 * radius**2)
         circular = jr.rademacher(sense, dtype=radius.dtype) * jnp.sqrt(radius * pull)
         speed = circular * jr.uniform(speed, minval=0.9, maxval=1.1)
         outward = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)

@@ -22,20 +22,24 @@ def discs(
 ) -> Float[Array, "size size channels"]:
     """A disc for each body, of its own colour, on grey, in [0, 1]; `centres` in the
     square, (x, y) with y upward. A later body is in front."""
-    distance = jnp.linalg.norm(_grid(size) - centres[:, None, None], axis=-1)
-    image = jnp.broadcast_to(jnp.asarray(BACKGROUND), (size, size, 3))
-    for body, color in zip(_soft(distance - RADIUS), COLORS, strict=False):
-        image = image + body[..., None] * (jnp.asarray(color) - image)
-    return image
+    x, y = _grid(size)
+    channels = [jnp.full((size, size), grey, centres.dtype) for grey in BACKGROUND]
+    for centre, color in zip(centres, COLORS, strict=False):
+        disc = _soft(jnp.hypot(x - centre[0], y - centre[1]) - RADIUS)
+        channels = [
+            channel + disc * (value - channel)
+            for channel, value in zip(channels, color, strict=True)
+        ]
+    return jnp.stack(channels, axis=-1)
 
 
 def rod(end: Float[Array, "2"], size: int) -> Float[Array, "size size channels"]:
     """A white rod from the middle of the square to `end`, on black, in one channel."""
-    grid, middle = _grid(size), jnp.full(2, 0.5)
-    along = end - middle
-    part = jnp.clip((grid - middle) @ along / (along @ along), 0, 1)
-    nearest = middle + part[..., None] * along
-    return _soft(jnp.linalg.norm(grid - nearest, axis=-1) - ROD / 2)[..., None]
+    x, y = (z - 0.5 for z in _grid(size))
+    dx, dy = end - 0.5
+    along = jnp.clip((x * dx + y * dy) / (dx**2 + dy**2), 0, 1)
+    distance = jnp.hypot(x - along * dx, y - along * dy)
+    return _soft(distance - ROD / 2)[..., None]
 
 
 def draw(
@@ -60,10 +64,10 @@ def draw(
     return jax.vmap(jax.vmap(one))(q)
 
 
-def _grid(size: int) -> Float[Array, "size size 2"]:
-    """Where the middles of the pixels are; the first row is the top."""
-    at = (jnp.arange(size) + 0.5) / size
-    return jnp.stack(jnp.meshgrid(at, at[::-1]), axis=-1)
+def _grid(size: int) -> list[Float[Array, "size size"]]:
+    """x and y of the middles of the pixels; the first row is the top."""
+    at = (jnp.arange(float(size)) + 0.5) / size
+    return jnp.meshgrid(at, at[::-1])
 
 
 def _soft(outside: Array) -> Array:

@@ -126,29 +126,32 @@ class MLPPotential(AbstractPotential):
 
 
 class PeriodicPotential(AbstractPotential):
-    r"""A multilayer perceptron of the cosines and sines of angles,
+    r"""A potential of angles, by their cosines and sines,
 
-    $$V(q) = U_\theta(\cos q, \sin q),$$
+    $$V(q) = U(\cos q, \sin q),$$
 
-    to a scalar energy of period $2\pi$ in each; `q` has shape `(dim,)`.
+    of period $2\pi$ in each; `q` has shape `(dim,)`.
     """
 
-    mlp: eqx.nn.MLP
+    potential: Callable[[Array], Scalar]
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        width: int = 64,
-        depth: int = 2,
-        activation: Callable[[Array], Array] = jnp.tanh,
-        key: PRNGKeyArray,
-    ):
-        """**Arguments:** as of [`chlu_eqx.MLPPotential`][], with `dim` angles."""
-        self.mlp = eqx.nn.MLP(2 * dim, "scalar", width, depth, activation, key=key)
+    def __init__(self, potential: Callable[[Array], Scalar]):
+        """**Arguments:**
+
+        - `potential`: $U$, a callable from cosines and sines, of shape `(2 * dim,)`, to
+            a scalar: `MLPPotential(2 * dim, key=key)`, for instance.
+
+        **Raises:** `ValueError` if it is not callable.
+        """
+        if not callable(potential):
+            raise ValueError(
+                "`potential` must be a callable that returns a scalar energy, got "
+                f"{potential}."
+            )
+        self.potential = potential
 
     def __call__(self, q: Float[Array, " dim"]) -> Scalar:
-        return self.mlp(jnp.concatenate([jnp.cos(q), jnp.sin(q)]))
+        return self.potential(jnp.concatenate([jnp.cos(q), jnp.sin(q)]))
 
 
 class ConvPotential(AbstractPotential):

@@ -50,7 +50,7 @@ def test_confinement_by_coordinate():
 
 def test_periodic_potential():
     """Of period 2π in every angle, force included."""
-    potential = cx.PeriodicPotential(2, width=8, key=jr.key(0))
+    potential = cx.PeriodicPotential(cx.MLPPotential(4, width=8, key=jr.key(0)))
     q = jnp.array([0.3, -1.0])
     turned = q + 2 * jnp.pi * jnp.array([1.0, -3.0])
     np.testing.assert_allclose(potential(q), potential(turned), rtol=1e-13)

@@ -64,7 +64,7 @@ def test_on_the_circle():
     """sin(q₊ - q) = sin(q - q₋) - h²/m V'(q), and only turns matter."""
     network = _network(
         kinetic=cx.RotationKinetic(2, H, mass=np.array([0.5, 2.0])),
-        potential=cx.PeriodicPotential(2, width=8, key=jr.key(0)),
+        potential=cx.PeriodicPotential(cx.MLPPotential(4, width=8, key=jr.key(0))),
     )
     q1 = Q0 + jnp.array([0.3, -0.2])
     run = eqx.filter_jit(network.positions)

@@ -197,8 +197,24 @@ def train(choice: Choice, problem: Problem, seed: int, report: Report) -> Run:
     return Run(model, metrics)
 
 
+def retrained(choice: Choice, problem: Problem, seed: int, report: Report) -> Run:
+    """Trained, and where that comes to no end, anew at the next lower rate."""
+    run = train(choice, problem, seed, report)
+    lower = [rate for rate in RATES if rate < choice.rate]
+    if run.metrics["history"][-1] is not None or not lower:
+        return run
+    slower = choice._replace(rate=max(lower))
+    again = retrained(slower, problem, seed, report)
+    both = sum(r.metrics["training_seconds"] for r in (run, again))
+    return again._replace(metrics=again.metrics | {"training_seconds": round(both, 1)})
+
+
 def trained(
-    problem: Problem, choices: dict[str, Choice], seeds: range, **where: Any
+    problem: Problem,
+    choices: dict[str, Choice],
+    seeds: range,
+    by: Callable[[Choice, Problem, int, Report], Run] = retrained,
+    **where: Any,
 ) -> list[dict[str, Any]]:
     """The numbers of every choice by every seed."""
     metrics: dict[str, Any] = {
@@ -219,7 +235,7 @@ def trained(
             for name, choice in choices.items()
         },
         len(seeds),
-        lambda name, n, report: train(choices[name], problem, seeds[n], report),
+        lambda name, n, report: by(choices[name], problem, seeds[n], report),
         num_steps=problem.steps,
         metrics=metrics,
         summarise=lambda runs: {},
@@ -240,7 +256,7 @@ def tuned(
     }
     seeds = range(TUNING_SEED, TUNING_SEED + 1)
     best: dict[str, tuple[float, Choice]] = {}
-    for run in trained(problem, choices, seeds, **where):
+    for run in trained(problem, choices, seeds, train, **where):
         choice = Choice(**run["choice"])
         loss = np.inf if run["validation"] is None else run["validation"]
         if choice.kind not in best or loss < best[choice.kind][0]:

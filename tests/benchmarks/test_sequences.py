@@ -109,6 +109,27 @@ def tiny(monkeypatch):
         yield
 
 
+def test_chaotic_runs_start_anew(monkeypatch):
+    """At the next lower rate of the list, and their seconds count."""
+    tried = []
+
+    def train(choice, problem, seed, report):
+        tried.append(choice.rate)
+        lost = choice.rate > 3e-3
+        metrics = {"history": [None if lost else 1.0], "training_seconds": 2.0}
+        return training.Run(None, metrics)
+
+    monkeypatch.setattr(training, "train", train)
+    choice = training.Choice("LSTM", "small", 0, 3e-2)
+    run = training.retrained(choice, None, 0, None)
+    assert tried == [3e-2, 1e-2, 3e-3]
+    assert run.metrics == {"history": [1.0], "training_seconds": 6.0}
+    tried.clear()
+    monkeypatch.setattr(training, "RATES", (1e-2, 3e-2))
+    assert training.retrained(choice, None, 0, None).metrics["history"] == [None]
+    assert tried == [3e-2, 1e-2]
+
+
 def test_goes_on_where_it_was_killed(tiny, monkeypatch, tmp_path):
     """And trains nothing twice."""
     trained, train = [], training.train

@@ -66,18 +66,22 @@ def losses(
     )
     for ax, (task, found) in zip(axes[0], runs.items(), strict=True):
         for name, rows in by_model(found).items():
+            # Nothing where dynamics had become chaotic.
             history = np.array([row["history"] for row in rows], float)
+            history = np.ma.masked_invalid(history)
             steps = call * (1 + np.arange(history.shape[1]))
-            middle = np.nanmedian(history, axis=0)
+            middle = np.ma.median(history, axis=0)
             ax.semilogy(steps, middle, color=COLORS[name], label=name, lw=1)
             ax.fill_between(
                 steps,
-                np.nanmin(history, axis=0),
-                np.nanmax(history, axis=0),
+                history.min(axis=0),
+                history.max(axis=0),
                 color=COLORS[name],
                 alpha=0.15,
                 lw=0,
             )
         ax.set(title=title(task), xlabel="step", ylabel="training loss")
+        if task.startswith("adding"):
+            ax.set_ylim(1e-4, 1)
     axes[0, -1].legend(fontsize=8)
     return figure

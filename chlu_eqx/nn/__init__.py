@@ -1,5 +1,6 @@
 from .cell import CHLUCell as CHLUCell, GatedKick as GatedKick
 from .chlu import CHLU as CHLU
+from .encoder import RecurrentEncoder as RecurrentEncoder
 from .hamiltonian_rnn import (
     gradient_controlled_dt as gradient_controlled_dt,
     HamiltonianRNNCell as HamiltonianRNNCell,

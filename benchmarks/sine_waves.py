@@ -111,11 +111,13 @@ def data() -> tuple[sine_waves.Trajectories, sine_waves.Trajectories]:
     return sine_waves.split(TRAIN, TEST, TIMES, DT)
 
 
-def loss(model: Callable, window: sine_waves.Pair) -> Scalar:
+def loss(
+    model: Callable, window: sine_waves.Pair, *, key: PRNGKeyArray | None = None
+) -> Scalar:
     if isinstance(model, cx.nn.CHLU):
         # A unit that has learned little yet may not find its way back.
         model = functools.partial(model, adjoint=diffrax.DirectAdjoint())
-    return trajectory_mse(model, window)
+    return trajectory_mse(model, window, key=key)
 
 
 def exact(y0: sine_waves.Pair, num_steps: int) -> sine_waves.Pair:

@@ -29,6 +29,11 @@ def positive(name: str, value: ArrayLike) -> Any:
     return _require(name, value, lambda x: x > 0, "positive and finite")
 
 
+def nonzero(name: str, value: ArrayLike) -> Any:
+    """Return `value`, refusing anything that is not finite or is zero."""
+    return _require(name, value, lambda x: x != 0, "finite and not zero")
+
+
 def nonnegative(name: str, value: ArrayLike) -> Any:
     """Return `value`, refusing anything that is not finite and at least zero."""
     return _require(name, value, lambda x: x >= 0, "non-negative and finite")

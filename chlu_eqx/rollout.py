@@ -19,7 +19,7 @@ from ._backward import (
     Steps,
     substeps_of,
 )
-from ._checks import positive
+from ._checks import nonzero, positive
 from ._types import RealScalarLike
 from .adjoint import ReversibleAdjoint
 from .solver import AbstractReversibleSolver, Substeps
@@ -126,7 +126,8 @@ def rollout(
     - `solver`: any one-step diffrax solver, that is, any but `LeapfrogMidpoint`.
     - `y0`: the initial state, a pytree of floating-point arrays, unbatched; use
         `jax.vmap` for batches.
-    - `dt`: the length of a step, positive. May be traced and differentiated.
+    - `dt`: the length of a step; of an ordinary differential equation it may be
+        negative, for a run backward in time. May be traced and differentiated.
     - `num_steps`: the number of steps.
     - `save_every`: how many steps to make between saved states; divides `num_steps`.
     - `t0`: the initial time.
@@ -139,9 +140,10 @@ def rollout(
     **Returns:** the states, as `y0` with a leading axis of length
     `num_steps // save_every + 1`, the initial one first.
 
-    **Raises:** `ValueError` if the solver is not one-step, `dt` is not positive,
-    `num_steps` is negative or not a multiple of `save_every`, `y0` holds integers, or
-    the adjoint is neither of the two or does not go with the solver.
+    **Raises:** `ValueError` if the solver is not one-step, `dt` is zero, or negative
+    with a [`chlu_eqx.LangevinTerm`][], `num_steps` is negative or not a multiple of
+    `save_every`, `y0` holds integers, or the adjoint is neither of the two or does not
+    go with the solver.
     """
     if isinstance(solver, diffrax.LeapfrogMidpoint):
         # It remembers the time of the step before, where here every step starts at 0.
@@ -158,7 +160,8 @@ def rollout(
             f"`diffrax.DirectAdjoint()`, got {adjoint}; use `diffrax.diffeqsolve` with "
             "others."
         )
-    dt = positive("dt", dt)
+    check = positive if isinstance(terms, LangevinTerm) else nonzero
+    dt = check("dt", dt)
     if save_every < 1 or num_steps < 0 or num_steps % save_every:
         raise ValueError(
             "`num_steps` must be a non-negative multiple of a positive `save_every`, "

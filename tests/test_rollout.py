@@ -118,17 +118,52 @@ def test_nonfinite_states_stay():
     assert finite[0] and not finite[-1] and (np.diff(finite.astype(int)) <= 0).all()
 
 
-@pytest.mark.parametrize("dt", [0.0, -0.1, np.nan])
+@pytest.mark.parametrize("solver", [cx.CHLUSolver(), cx.Substeps(cx.Yoshida4(), 3)])
+def test_backward_in_time(solver):
+    """Steps of `-dt` are those of `diffeqsolve` with `t1 < t0`, lead back to where
+    steps of `dt` came from, and have the gradients of the steps kept in memory."""
+
+    def run(y0, dt, **kwargs):
+        return cx.rollout(pendulum(), solver, y0, dt=dt, num_steps=30, **kwargs)
+
+    end = jax.tree.map(lambda y: y[-1], run(PENDULUM_STATE, 0.1))
+    back = run(end, -0.1)
+    sol = diffrax.diffeqsolve(
+        pendulum(), solver, 3.0, 0.0, -0.1, end, saveat=diffrax.SaveAt(t0=True, t1=True)
+    )
+    assert sol.ys is not None
+    for mine, theirs, start in zip(back, sol.ys, PENDULUM_STATE, strict=True):
+        np.testing.assert_allclose(mine[-1], start, atol=1e-13)
+        np.testing.assert_allclose(mine[jnp.array([0, -1])], theirs, atol=1e-12)
+
+    def loss(y0, dt, adjoint):
+        return jnp.sum(run(y0, dt, adjoint=adjoint)[0] ** 2)
+
+    found, want = (
+        jax.grad(loss, (0, 1))(end, jnp.array(-0.1), adjoint)
+        for adjoint in (cx.ReversibleAdjoint(), diffrax.DirectAdjoint())
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), found, want)
+
+
+@pytest.mark.parametrize("dt", [0.0, np.nan])
 def test_bad_dt(dt):
     def run(dt):
         return cx.rollout(
             pendulum(), cx.CHLUSolver(), PENDULUM_STATE, dt=dt, num_steps=2
         )
 
-    with pytest.raises(ValueError, match="`dt` must be positive"):
+    with pytest.raises(ValueError, match="`dt` must be finite and not zero"):
         run(dt)
-    with pytest.raises(Exception, match="`dt` must be positive"):
+    with pytest.raises(Exception, match="`dt` must be finite and not zero"):
         jax.jit(run)(dt)
+
+
+def test_noise_has_no_way_back():
+    path = cx.FixedGridBrownianPath(0.05, (2,), jax.random.key(0))
+    term = cx.LangevinTerm(pendulum().hamiltonian, path, friction=1.0, temperature=1.0)
+    with pytest.raises(ValueError, match="`dt` must be positive"):
+        cx.rollout(term, cx.BAOAB(), PENDULUM_STATE, dt=-0.05, num_steps=2)
 
 
 def test_bad_solver():

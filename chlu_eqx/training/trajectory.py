@@ -52,7 +52,12 @@ class Fit(NamedTuple):
     history: list[Progress]
 
 
-def trajectory_mse(model: Callable, trajectory: PyTree[Float[Array, "..."]]) -> Scalar:
+def trajectory_mse(
+    model: Callable,
+    trajectory: PyTree[Float[Array, "..."]],
+    *,
+    key: PRNGKeyArray | None = None,
+) -> Scalar:
     """The mean squared error of the model's free run from a trajectory's first state
     against the rest of it, over times and coordinates, summed over the leaves.
 
@@ -60,7 +65,9 @@ def trajectory_mse(model: Callable, trajectory: PyTree[Float[Array, "..."]]) -> 
 
     - `model`: a callable `(y0, num_steps) -> trajectory`.
     - `trajectory`: a pytree like the state, with a leading time axis.
+    - `key`: not used.
     """
+    del key
     y0 = jax.tree.map(lambda x: x[0], trajectory)
     num_steps = jax.tree.leaves(trajectory)[0].shape[0] - 1
     errors = jax.tree.map(
@@ -77,7 +84,7 @@ def fit_trajectories(
     curriculum: Sequence[tuple[int, int]],
     key: PRNGKeyArray,
     batch_size: int = 32,
-    loss: Callable[[Model, PyTree], Scalar] = trajectory_mse,
+    loss: Callable[..., Scalar] = trajectory_mse,
     validation: PyTree[Float[Array, "trajectories times ..."]] | None = None,
     report_every: int = 100,
     callback: Callable[[Progress], None] | None = None,
@@ -101,8 +108,10 @@ def fit_trajectories(
         first length (in model steps), then the next.
     - `key`: a `jax.random.key`. The same key, data and machine give the same model.
     - `batch_size`: the number of windows per step.
-    - `loss`: a function `(model, window) -> scalar` of one window, which is a pytree
-        like the state with a leading axis of length `window + 1`.
+    - `loss`: a function `(model, window, *, key) -> scalar` of one window, which is a
+        pytree like the state with a leading axis of length `window + 1`. In training
+        `key` is a `jax.random.key`, for what is random in it; in validation it is
+        `None`.
     - `validation`: trajectories over whose whole length `loss` picks the best model;
         defaults to `trajectories`.
     - `report_every`: how many steps to compile into one call between validations.
@@ -162,7 +171,7 @@ def _descend(
     key: PRNGKeyArray,
     steps: Int[Array, " steps"],
     optimizer: optax.GradientTransformation,
-    loss: Callable[[Model, PyTree], Scalar],
+    loss: Callable[..., Scalar],
     window: int,
     batch_size: int,
 ) -> tuple[Model, PyTree, Float[Array, " steps"]]:
@@ -178,9 +187,13 @@ def _descend(
         )
 
     def batch_loss(params: PyTree, key: PRNGKeyArray) -> Scalar:
-        windows = jax.vmap(draw)(jr.split(key, batch_size))
         model = eqx.combine(params, static)
-        return jnp.mean(jax.vmap(lambda w: loss(model, w))(windows))
+
+        def one(key: PRNGKeyArray) -> Scalar:
+            # Beside the two keys of the window.
+            return loss(model, draw(key), key=jr.fold_in(key, 2))
+
+        return jnp.mean(jax.vmap(one)(jr.split(key, batch_size)))
 
     def descend(carry: tuple, step: Int[Array, ""]) -> tuple:
         params, opt_state = carry

@@ -123,6 +123,30 @@ def test_trains_a_chlu():
     np.testing.assert_array_equal(fit.model.hamiltonian.kinetic.mass, [1.0])
 
 
+def test_random_losses():
+    """In training each window has a key of its own; validation has none."""
+
+    def noisy(model, window, *, key):
+        target = 0.0 if key is None else 3 + jr.normal(key)
+        return (model - target) ** 2
+
+    fit = fit_trajectories(
+        jnp.array(0.0),
+        jnp.zeros((1, 4)),
+        optax.sgd(optax.exponential_decay(0.2, 20, 0.5)),
+        curriculum=[(1, 100)],
+        key=jr.key(0),
+        batch_size=50,
+        loss=noisy,
+        report_every=50,
+    )
+    first, last = fit.history
+    # The mean of the targets is learned; their variance, 1, is what is left.
+    np.testing.assert_allclose(fit.last, 3.0, atol=0.1)
+    np.testing.assert_allclose(last.loss, 1.0, atol=0.15)
+    np.testing.assert_allclose(last.validation, fit.last**2)
+
+
 @pytest.mark.parametrize("curriculum", [[(0, 5)], [(60, 5)], [(3, 0)]])
 def test_bad_curriculum(curriculum):
     with pytest.raises(ValueError, match="`curriculum` must hold pairs"):

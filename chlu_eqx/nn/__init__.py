@@ -5,6 +5,11 @@ from .hamiltonian_rnn import (
     gradient_controlled_dt as gradient_controlled_dt,
     HamiltonianRNNCell as HamiltonianRNNCell,
 )
+from .initial_state import (
+    FreeInitialStates as FreeInitialStates,
+    InferredInitialState as InferredInitialState,
+    ObservedDynamics as ObservedDynamics,
+)
 from .oscillator import CoRNNCell as CoRNNCell, UnICORNNCell as UnICORNNCell
 from .rnn import AbstractReversibleCell as AbstractReversibleCell, RNN as RNN
 from .variational_integrator import (

@@ -9,7 +9,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Scalar, Shaped
 
 from .._checks import positive
 
@@ -78,14 +78,14 @@ def trajectory_mse(
 
 def fit_trajectories(
     model: Model,
-    trajectories: PyTree[Float[Array, "trajectories times ..."]],
+    trajectories: PyTree[Shaped[Array, "trajectories times ..."]],
     optimizer: optax.GradientTransformation,
     *,
     curriculum: Sequence[tuple[int, int]],
     key: PRNGKeyArray,
     batch_size: int = 32,
     loss: Callable[..., Scalar] = trajectory_mse,
-    validation: PyTree[Float[Array, "trajectories times ..."]] | None = None,
+    validation: PyTree[Shaped[Array, "trajectories times ..."]] | None = None,
     report_every: int = 100,
     callback: Callable[[Progress], None] | None = None,
 ) -> Fit:
@@ -167,7 +167,7 @@ def fit_trajectories(
 def _descend(
     model: Model,
     opt_state: PyTree,
-    trajectories: PyTree[Float[Array, "trajectories times ..."]],
+    trajectories: PyTree[Shaped[Array, "trajectories times ..."]],
     key: PRNGKeyArray,
     steps: Int[Array, " steps"],
     optimizer: optax.GradientTransformation,

@@ -16,7 +16,7 @@ from jaxtyping import Array, PyTree
 from ._types import RealScalarLike
 from .hamiltonian import AbstractKineticEnergy, SeparableHamiltonian
 from .solver import Substeps
-from .solver.base import innermost, zeros_like
+from .solver.base import innermost, with_innermost, zeros_like
 from .solver.reversible import Phase, run
 from .solver.substeps import substep_times
 from .term import HamiltonianTerm
@@ -214,9 +214,12 @@ def explicit(
         if callable(term.friction):
             friction = closed(term.friction, q, p)
             new = eqx.tree_at(lambda t: t.friction, new, friction)
+        if term.forcing is not None:
+            forcing = closed(term.forcing, t, q, args)
+            new = eqx.tree_at(lambda t: t.forcing, new, forcing)
     else:
         new = _ExplicitTerm(closed(term.vf, t, y, args), closed(term.contr, t, t))
-    return new if term is terms else eqx.tree_at(innermost, terms, new)
+    return with_innermost(terms, new)
 
 
 class _ExplicitTerm(diffrax.AbstractTerm):

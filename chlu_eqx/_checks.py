@@ -92,3 +92,13 @@ def phase_state(name: str, y: PyTree) -> tuple[PyTree, PyTree]:
                 f"q = {_describe(q)} and p = {_describe(p)}."
             )
     return q, p
+
+
+def like(name: str, value: PyTree, p: PyTree) -> PyTree:
+    """Return `value` in the dtypes of `p`, refusing other structures or shapes."""
+    if jax.tree.map(jnp.shape, value) != jax.tree.map(jnp.shape, p):
+        raise ValueError(
+            f"`{name}` must return a force of the structure and the shapes of `p`, "
+            f"{_describe(p)}, got {_describe(value)}."
+        )
+    return jax.tree.map(lambda x, pi: jnp.asarray(x, pi.dtype), value, p)

@@ -8,17 +8,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PyTree, Scalar
 
-from ._checks import nonnegative, phase_state
+from ._checks import like, nonnegative, phase_state
 from ._types import RealScalarLike
 from .friction import damped, Friction, rates
 from .hamiltonian import AbstractThermalKinetic, SeparableHamiltonian
 
 
+# An external force: of the time, the position and the arguments of the solve.
+Forcing: TypeAlias = Callable[[RealScalarLike, PyTree, PyTree], PyTree]
+
+
 class HamiltonianTerm(diffrax.AbstractTerm):
-    r"""Hamilton's equations with linear friction, over states `y = (q, p)`:
+    r"""Hamilton's equations with linear friction and an external force, over states
+    `y = (q, p)`:
 
     $$\mathrm dq = \partial_p H\,\mathrm dt, \qquad
-    \mathrm dp = \left(-\partial_q H - \Gamma p\right)\mathrm dt.$$
+    \mathrm dp = \left(-\partial_q H - \Gamma p + F(t, q)\right)\mathrm dt.$$
 
     Its vector field is the whole right-hand side, so that every diffrax solver
     integrates the same equation: `diffrax.Tsit5()` and
@@ -45,11 +50,13 @@ class HamiltonianTerm(diffrax.AbstractTerm):
 
     hamiltonian: Callable[[PyTree, PyTree], Scalar]
     friction: Any
+    forcing: Forcing | None
 
     def __init__(
         self,
         hamiltonian: Callable[[PyTree, PyTree], Scalar],
         friction: Friction | None = None,
+        forcing: Forcing | None = None,
     ):
         r"""**Arguments:**
 
@@ -60,9 +67,14 @@ class HamiltonianTerm(diffrax.AbstractTerm):
             non-negative scalar, an array of one rate per coordinate, or a callable
             from `(q, p)` to either (a Module, if it is to be learned). An array is a
             leaf like any other, and is learned unless it is filtered out.
+        - `forcing`: the external force $F$, conservative or not: `None`, or a callable
+            `(t, q, args)` to a force like `p` (a Module, if it is to be learned), where
+            `args` are those of `diffeqsolve`. Solvers treat it as they do the time in
+            the vector field of a `diffrax.ODETerm`: their orders are kept.
 
-        **Raises:** `ValueError` if `hamiltonian` is not callable or a constant rate is
-        negative; when traced, if `q` and `p` do not agree.
+        **Raises:** `ValueError` if `hamiltonian` or `forcing` is not callable or a
+        constant rate is negative; when traced, if `q` and `p`, or the external force
+        and `p`, do not agree.
         """
         if not callable(hamiltonian):
             raise ValueError(
@@ -73,6 +85,12 @@ class HamiltonianTerm(diffrax.AbstractTerm):
         if friction is not None and not callable(friction):
             friction = jax.tree.map(lambda x: nonnegative("friction", x), friction)
         self.friction = friction
+        if forcing is not None and not callable(forcing):
+            raise ValueError(
+                "`forcing` must be a callable from `(t, q, args)` to a force like `p`, "
+                f"got {forcing}."
+            )
+        self.forcing = forcing
 
     def velocity(self, y: PyTree) -> PyTree:
         r"""The velocity $\dot q = \partial_p H$ at `y = (q, p)`."""
@@ -88,9 +106,17 @@ class HamiltonianTerm(diffrax.AbstractTerm):
             return self.hamiltonian.force(q)
         return jax.tree.map(jnp.negative, jax.grad(self.hamiltonian)(q, p))
 
+    def forced(self, t: RealScalarLike, y: PyTree, args: PyTree) -> PyTree:
+        r"""The force $-\partial_q H + F(t, q)$ at `y = (q, p)`."""
+        force = self.force(y)
+        if self.forcing is None:
+            return force
+        return jax.tree.map(
+            jnp.add, force, like("forcing", self.forcing(t, y[0], args), y[1])
+        )
+
     def vf(self, t: RealScalarLike, y: PyTree, args: PyTree) -> tuple[PyTree, PyTree]:
-        del t, args
-        return self.velocity(y), damped(self.force(y), self.friction, y)
+        return self.velocity(y), damped(self.forced(t, y, args), self.friction, y)
 
     def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs) -> RealScalarLike:
         del kwargs

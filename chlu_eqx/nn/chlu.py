@@ -21,7 +21,7 @@ from ..hamiltonian import (
 from ..noise import FixedGridBrownianPath
 from ..rollout import rollout
 from ..solver import BAOAB, CHLUSolver
-from ..term import HamiltonianTerm, LangevinTerm, Temperature
+from ..term import Forcing, HamiltonianTerm, LangevinTerm, Temperature
 
 
 class CHLU(eqx.Module):
@@ -62,6 +62,7 @@ class CHLU(eqx.Module):
 
     hamiltonian: SeparableHamiltonian
     friction: Any
+    forcing: Forcing | None
     solver: diffrax.AbstractSolver
     dt: RealScalarLike
 
@@ -73,6 +74,7 @@ class CHLU(eqx.Module):
         kinetic: Callable[[Array], Scalar] | None = None,
         potential: Callable[[Array], Scalar] | None = None,
         friction: Friction | None = None,
+        forcing: Forcing | None = None,
         solver: diffrax.AbstractSolver | None = None,
         key: PRNGKeyArray,
     ):
@@ -85,6 +87,8 @@ class CHLU(eqx.Module):
         - `potential`: defaults to `MLPPotential(dim, key=key) + Confinement()`.
         - `friction`: a damping rate, as in [`chlu_eqx.HamiltonianTerm`][]; defaults to
             none, the conservative mode.
+        - `forcing`: an external force $F(t, q)$, as in [`chlu_eqx.HamiltonianTerm`][],
+            with `args` of `None`; defaults to none. In a call, time starts at 0.
         - `solver`: defaults to [`chlu_eqx.CHLUSolver`][]`()`.
         - `key`: a `jax.random.key` for the default potential's weights.
 
@@ -95,17 +99,19 @@ class CHLU(eqx.Module):
         if potential is None:
             potential = MLPPotential(dim, key=key) + Confinement()
         self.hamiltonian = SeparableHamiltonian(kinetic, potential)
-        self.friction = HamiltonianTerm(self.hamiltonian, friction).friction
+        term = HamiltonianTerm(self.hamiltonian, friction, forcing)
+        self.friction, self.forcing = term.friction, term.forcing
         self.solver = CHLUSolver() if solver is None else solver
         self.dt = positive("dt", dt)
 
     @property
     def term(self) -> HamiltonianTerm:
         """The equation of motion, for any diffrax solver."""
-        return HamiltonianTerm(self.hamiltonian, self.friction)
+        return HamiltonianTerm(self.hamiltonian, self.friction, self.forcing)
 
     def conservative(self) -> "CHLU":
-        """The same unit without friction: its energy is kept."""
+        """The same unit without friction: its energy is kept, but for an external
+        force."""
         return self.dissipative(None)
 
     def dissipative(self, friction: Friction | None) -> "CHLU":
@@ -150,7 +156,15 @@ class CHLU(eqx.Module):
         - `solver`: defaults to [`chlu_eqx.BAOAB`][]`()`.
 
         **Returns:** the trajectory, as of a call.
+
+        **Raises:** `ValueError` if the unit has an external force: the bath would not
+        lead to $e^{-H/kT}$.
         """
+        if self.forcing is not None:
+            raise ValueError(
+                "`generate` draws from exp(-H/kT), which an external force does not "
+                f"leave as it is: `forcing` must be `None`, got {self.forcing}."
+            )
         dtype = y0[1].dtype
         shape = jax.ShapeDtypeStruct((y0[1].size + 3,), dtype)
         path = FixedGridBrownianPath(self.dt, shape, key)

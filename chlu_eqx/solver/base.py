@@ -54,9 +54,14 @@ def innermost(term: Any) -> diffrax.AbstractTerm:
     return innermost(term.term) if ours and hasattr(term, "term") else term
 
 
+def with_innermost(terms: Any, term: diffrax.AbstractTerm) -> Any:
+    """The same wrappers around another term."""
+    return term if innermost(terms) is terms else eqx.tree_at(innermost, terms, term)
+
+
 class Flows(NamedTuple):
     """The pieces of a term that the exact flows are made of: the velocity and the
-    conservative force at `(t, y, args)`, and the friction."""
+    force at `(t, y, args)`, all but the friction, and that."""
 
     velocity: Callable[[RealScalarLike, PyTree, PyTree], PyTree]
     force: Callable[[RealScalarLike, PyTree, PyTree], PyTree]
@@ -65,18 +70,24 @@ class Flows(NamedTuple):
 
 def flows(terms: diffrax.AbstractTerm) -> Flows:
     term = innermost(terms)
-    if isinstance(term, HamiltonianTerm):
+    if isinstance(term, HamiltonianTerm) and term.forcing is None:
         # Without time, there is nothing in the wrappers that these must know of.
         return Flows(
             lambda t, y, args: term.velocity(y),
             lambda t, y, args: term.force(y),
             term.friction,
         )
+    friction = None
+    if isinstance(term, HamiltonianTerm) and term.friction is not None:
+        # The wrappers know what time it is.
+        friction = term.friction
+        undamped = HamiltonianTerm(term.hamiltonian, None, term.forcing)
+        terms = with_innermost(terms, undamped)
     # What is not used of either evaluation, the compiler drops.
     return Flows(
         lambda t, y, args: terms.vf(t, y, args)[0],
         lambda t, y, args: terms.vf(t, y, args)[1],
-        None,
+        friction,
     )
 
 
@@ -85,7 +96,7 @@ Field: TypeAlias = Callable[[RealScalarLike, PyTree], tuple[PyTree, PyTree]]
 
 
 def conservative_field(terms: diffrax.AbstractTerm, args: PyTree) -> Field:
-    """The velocity and the force, without friction."""
+    """The velocity and the force, all but the friction."""
     flow = flows(terms)
     if flow.friction is None:
         # The same, in one evaluation.

@@ -179,3 +179,18 @@ def test_generative_mode_cools():
     assert np.abs(p[-1]).max() < 0.02 < 0.2 < np.abs(p[:200]).max()
     settled, _ = unit.dissipative(2.0)((q[-1], p[-1]), 400)
     np.testing.assert_allclose(settled[-1], q[-1], atol=0.02)
+
+
+def test_forcing():
+    """A call is the rollout of the forced term from time 0; `solve` is the same."""
+    unit = _unit(friction=0.1, forcing=lambda t, q, args: jnp.sin(3 * t) * q)
+    y0 = random_state(3, 2)
+    found = unit(y0, 20)
+    term = cx.HamiltonianTerm(unit.hamiltonian, 0.1, unit.forcing)
+    same = cx.rollout(term, cx.CHLUSolver(), y0, dt=0.05, num_steps=20)
+    np.testing.assert_array_equal(found, same)
+    ts = jnp.linspace(0.0, 1.0, 21)
+    np.testing.assert_allclose(unit.solve(y0, ts).ys, found, atol=1e-12)
+    assert np.abs(found[0] - _unit(friction=0.1)(y0, 20)[0]).max() > 1e-3
+    with pytest.raises(ValueError, match="`forcing` must be `None`"):
+        unit.generate(y0, 5, temperature=1.0, friction=1.0, key=jax.random.key(0))

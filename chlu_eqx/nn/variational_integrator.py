@@ -12,6 +12,7 @@ from .._types import RealScalarLike
 from ..friction import Friction, friction_flow
 from ..hamiltonian import AbstractKineticEnergy, MLPPotential, NewtonianKinetic
 from ..solver import CHLUSolver
+from ..term import Forcing
 from .chlu import CHLU
 
 
@@ -21,6 +22,9 @@ class VariationalIntegratorNetwork(eqx.Module):
 
     $$q_{k+1} = q_k + h v_k - \tfrac{h^2}{2} M^{-1} \nabla V(q_k), \qquad
     v_{k+1} = v_k - \tfrac h2 M^{-1} \left[\nabla V(q_k) + \nabla V(q_{k+1})\right].$$
+
+    With an external force $F(t, q)$, $-\nabla V(q_k) + F(t_k, q_k)$ stands for
+    $-\nabla V(q_k)$: the discrete Lagrange-d'Alembert principle of the same rule.
 
     States are positions and *velocities*, `(q, v)`, as data have them: what the network
     learns is a [`chlu_eqx.nn.CHLU`][] with a Newtonian kinetic energy, `unit`, between
@@ -66,6 +70,7 @@ class VariationalIntegratorNetwork(eqx.Module):
         kinetic: AbstractKineticEnergy | None = None,
         potential: Callable[[Array], Scalar] | None = None,
         friction: Friction | None = None,
+        forcing: Forcing | None = None,
         key: PRNGKeyArray,
     ):
         r"""**Arguments:**
@@ -80,6 +85,8 @@ class VariationalIntegratorNetwork(eqx.Module):
             the paper's size.
         - `friction`: a damping rate, as in [`chlu_eqx.HamiltonianTerm`][]; defaults to
             none.
+        - `forcing`: an external force $F(t, q)$ on the momenta, as of a
+            [`chlu_eqx.nn.CHLU`][]; defaults to none.
         - `key`: a `jax.random.key` for the default potential's weights.
 
         **Raises:** `ValueError` if `kinetic` is no
@@ -101,6 +108,7 @@ class VariationalIntegratorNetwork(eqx.Module):
             kinetic=kinetic,
             potential=potential,
             friction=friction,
+            forcing=forcing,
             solver=CHLUSolver(),
             key=key,
         )
@@ -146,6 +154,6 @@ class VariationalIntegratorNetwork(eqx.Module):
         h = jnp.asarray(unit.dt, q0.dtype)
         # Back from the middle of the first step, where the drift from q0 to q1 is.
         middle = self._kinetic.momentum((q1 - q0) / h)
-        kicked = middle - h / 2 * unit.hamiltonian.force(q0)
+        kicked = middle - h / 2 * unit.term.forced(0.0, (q0, middle), None)
         start = friction_flow(unit.friction, -h / 2, (q0, kicked))
         return unit(start, num_steps, save_every=save_every, adjoint=adjoint)[0]

@@ -60,6 +60,21 @@ def test_stormer_verlet():
     np.testing.assert_allclose(second, expected, rtol=1e-10, atol=1e-14)
 
 
+def test_external_force():
+    """-V'(q) + F(t, q) at its own time, from velocities and from positions."""
+    network = _network(forcing=lambda t, q, args: jnp.cos(4 * t) * q[::-1] + 0.3)
+    q, v = eqx.filter_jit(network)((Q0, V0), N)
+    found = eqx.filter_jit(network.positions)((q[0], q[1]), N)
+    np.testing.assert_allclose(found, q, rtol=1e-11, atol=1e-12)
+    pushes = np.cos(4 * H * np.arange(N + 1))[:, None] * q[:, ::-1] + 0.3
+    slopes = np.stack([_slope(network, x) for x in q]) - pushes
+    accelerations = -slopes @ np.linalg.inv(MASS).T
+    second = q[2:] - 2 * q[1:-1] + q[:-2]
+    np.testing.assert_allclose(second, H**2 * accelerations[1:-1], atol=1e-13)
+    mean = (accelerations[1:] + accelerations[:-1]) / 2
+    np.testing.assert_allclose(np.diff(v, axis=0), H * mean, atol=1e-13)
+
+
 def test_on_the_circle():
     """sin(q₊ - q) = sin(q - q₋) - h²/m V'(q), and only turns matter."""
     network = _network(

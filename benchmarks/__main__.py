@@ -8,6 +8,7 @@ import tyro
 from . import (
     digits,
     lemniscate,
+    noisy_pendulum,
     optimization,
     report,
     sequences,
@@ -20,6 +21,7 @@ from . import (
 TASKS = {
     "digits": digits.main,
     "lemniscate": lemniscate.main,
+    "noisy_pendulum": noisy_pendulum.main,
     "optimization": optimization.main,
     "sequences": sequences.main,
     "sine_waves": sine_waves.main,

@@ -86,7 +86,7 @@ def energies(models: dict[str, Shown]) -> Figure:
         time = data.DT * np.arange(q.shape[1])
         ax.plot(time, (energy - energy[:, :1]).T, color=INK, lw=0.8, alpha=0.7)
         ax.axhline(0, color="k", lw=0.8, ls=":")
-        ax.set(ylim=(-15, 15))
+        ax.set(ylim=(-8, 8))
     figure.supxlabel("time", fontsize=10)
     figure.supylabel("energy, off the start's", fontsize=10)
     return figure
@@ -106,7 +106,7 @@ def potentials(shown: dict[str, dict[str, Shown]]) -> Figure:
                 ax.plot(q, model.potential, color=line.get_color(), lw=0.8, ls=":")
         q = np.linspace(-np.pi, np.pi, 201)
         ax.plot(q, data.potential_at(q), color="k", lw=1, label="true")
-        ax.set(ylim=(-3, 25), xlabel="q")
+        ax.set(ylim=(-5, 25), xlabel="q")
     axes[0].set_ylabel("potential over mass")
     axes[0].legend(fontsize=7)
     return figure

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import (
     lemniscate,
+    noisy_pendulum,
     optimization,
     scores,
     sequences,
@@ -32,6 +33,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
         lambda m: sine_waves.models_table(m["summary"]),
     ),
     "digits": ("digits", lambda m: scores.table(m["summary"])),
+    "noisy_pendulum": ("noisy_pendulum", noisy_pendulum.error_table),
+    "noisy_pendulum_energy": ("noisy_pendulum", noisy_pendulum.drift_table),
+    "noisy_pendulum_models": ("noisy_pendulum", noisy_pendulum.models_table),
     "optimization": ("optimization", lambda m: optimization.table(m["summary"])),
     "sequences": ("sequences", lambda m: sequences.table(m["summary"])),
     "sequences_costs": ("sequences", lambda m: sequences.costs_table(m["summary"])),

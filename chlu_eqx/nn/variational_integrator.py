@@ -114,7 +114,8 @@ class VariationalIntegratorNetwork(eqx.Module):
         )
 
     @property
-    def _kinetic(self) -> AbstractKineticEnergy:
+    def kinetic(self) -> AbstractKineticEnergy:
+        """The kinetic energy, which knows the momentum of a velocity."""
         return self.unit.hamiltonian.kinetic  # pyright: ignore[reportReturnType]
 
     def __call__(
@@ -132,9 +133,9 @@ class VariationalIntegratorNetwork(eqx.Module):
         **Returns:** the pair `(q, v)`, each of shape `(times, dim)`.
         """
         q0, v0 = y0
-        start = (q0, self._kinetic.momentum(v0))
+        start = (q0, self.kinetic.momentum(v0))
         q, p = self.unit(start, num_steps, save_every=save_every, adjoint=adjoint)
-        return q, jax.vmap(self._kinetic.velocity)(p)
+        return q, jax.vmap(self.kinetic.velocity)(p)
 
     def positions(
         self,
@@ -150,10 +151,17 @@ class VariationalIntegratorNetwork(eqx.Module):
 
         **Returns:** the positions, of shape `(times, dim)`, $q_0$ first.
         """
+        start = self.momentum_state(y0)
+        return self.unit(start, num_steps, save_every=save_every, adjoint=adjoint)[0]
+
+    def momentum_state(
+        self, y0: tuple[Float[Array, " dim"], Float[Array, " dim"]]
+    ) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
+        """The state $(q_0, p_0)$ of the `unit` that takes it from the first of two
+        positions to the second in a step."""
         (q0, q1), unit = y0, self.unit
         h = jnp.asarray(unit.dt, q0.dtype)
         # Back from the middle of the first step, where the drift from q0 to q1 is.
-        middle = self._kinetic.momentum((q1 - q0) / h)
+        middle = self.kinetic.momentum((q1 - q0) / h)
         kicked = middle - h / 2 * unit.term.forced(0.0, (q0, middle), None)
-        start = friction_flow(unit.friction, -h / 2, (q0, kicked))
-        return unit(start, num_steps, save_every=save_every, adjoint=adjoint)[0]
+        return friction_flow(unit.friction, -h / 2, (q0, kicked))

@@ -25,3 +25,7 @@ from .trajectory import (
     Progress as Progress,
     trajectory_mse as trajectory_mse,
 )
+from .variational import (
+    ConstrainedELBO as ConstrainedELBO,
+    negative_elbo as negative_elbo,
+)

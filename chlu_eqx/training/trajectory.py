@@ -1,7 +1,7 @@
 """Training on windows of trajectories, short windows first."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,9 +12,6 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Scalar, Shaped
 
 from .._checks import positive
-
-
-Model = TypeVar("Model", bound=Callable[[PyTree, int], PyTree])
 
 
 class Progress(NamedTuple):
@@ -77,7 +74,7 @@ def trajectory_mse(
 
 
 def fit_trajectories(
-    model: Model,
+    model: Any,
     trajectories: PyTree[Shaped[Array, "trajectories times ..."]],
     optimizer: optax.GradientTransformation,
     *,
@@ -87,6 +84,7 @@ def fit_trajectories(
     loss: Callable[..., Scalar] = trajectory_mse,
     validation: PyTree[Shaped[Array, "trajectories times ..."]] | None = None,
     report_every: int = 100,
+    steps_per_call: int | None = None,
     callback: Callable[[Progress], None] | None = None,
 ) -> Fit:
     """Fit a model to trajectories by free runs over random windows of them.
@@ -114,7 +112,10 @@ def fit_trajectories(
         `None`.
     - `validation`: trajectories over whose whole length `loss` picks the best model;
         defaults to `trajectories`.
-    - `report_every`: how many steps to compile into one call between validations.
+    - `report_every`: how many steps to make between validations.
+    - `steps_per_call`: how many of them to compile into one call, a loop; defaults to
+        all. On a CPU, where XLA's convolutions take more than ten times longer inside
+        of a loop, give 1 for models that have some.
     - `callback`: called with a [`chlu_eqx.training.Progress`][] after each such call,
         outside of compiled code: for progress bars and logs.
 
@@ -133,6 +134,8 @@ def fit_trajectories(
             )
     positive("batch_size", batch_size)
     positive("report_every", report_every)
+    steps_per_call = report_every if steps_per_call is None else steps_per_call
+    positive("steps_per_call", steps_per_call)
     validation = trajectories if validation is None else validation
 
     opt_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
@@ -141,22 +144,26 @@ def fit_trajectories(
     for window, steps in curriculum:
         for start in range(0, steps, report_every):
             count = min(report_every, steps - start)
-            model, opt_state, losses = _descend(
-                model,
-                opt_state,
-                trajectories,
-                key,
-                done + jnp.arange(count),
-                optimizer,
-                loss,
-                window,
-                batch_size,
-            )
+            losses = []
+            for first in range(0, count, steps_per_call):
+                model, opt_state, found = _descend(
+                    model,
+                    opt_state,
+                    trajectories,
+                    key,
+                    done + jnp.arange(first, min(first + steps_per_call, count)),
+                    optimizer,
+                    loss,
+                    window,
+                    batch_size,
+                )
+                losses.append(found)
             score = float(_validate(model, validation, loss))
             if score < best:  # never for a nan
                 best_model, best = model, score
             done += count
-            report = Progress(done, total, window, float(losses.mean()), score, best)
+            mean = float(jnp.mean(jnp.concatenate(losses)))
+            report = Progress(done, total, window, mean, score, best)
             history.append(report)
             if callback is not None:
                 callback(report)
@@ -165,7 +172,7 @@ def fit_trajectories(
 
 @eqx.filter_jit
 def _descend(
-    model: Model,
+    model: Any,
     opt_state: PyTree,
     trajectories: PyTree[Shaped[Array, "trajectories times ..."]],
     key: PRNGKeyArray,
@@ -174,7 +181,7 @@ def _descend(
     loss: Callable[..., Scalar],
     window: int,
     batch_size: int,
-) -> tuple[Model, PyTree, Float[Array, " steps"]]:
+) -> tuple[Any, PyTree, Float[Array, " steps"]]:
     params, static = eqx.partition(model, eqx.is_inexact_array)
     count, num_times = jax.tree.leaves(trajectories)[0].shape[:2]
 
@@ -202,10 +209,14 @@ def _descend(
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (eqx.apply_updates(params, updates), opt_state), value
 
-    (params, opt_state), losses = lax.scan(descend, (params, opt_state), steps)
+    if len(steps) == 1:  # no loop
+        (params, opt_state), value = descend((params, opt_state), steps[0])
+        losses = value[None]
+    else:
+        (params, opt_state), losses = lax.scan(descend, (params, opt_state), steps)
     return eqx.combine(params, static), opt_state, losses
 
 
 @eqx.filter_jit
-def _validate(model: Callable, trajectories: PyTree, loss: Callable) -> Scalar:
+def _validate(model: Any, trajectories: PyTree, loss: Callable) -> Scalar:
     return jnp.mean(jax.vmap(lambda trajectory: loss(model, trajectory))(trajectories))

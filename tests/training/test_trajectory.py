@@ -92,8 +92,12 @@ def test_reproducible_by_key():
     assert first.history == again.history
     assert first.last.frequency != other.last.frequency
     # However the steps are grouped into compiled calls.
-    grouped = _fit(model, report_every=75)
-    np.testing.assert_allclose(first.last.frequency, grouped.last.frequency, 1e-13)
+    for grouping in ({"report_every": 75}, {"steps_per_call": 1}):
+        grouped = _fit(model, **grouping)
+        np.testing.assert_allclose(first.last.frequency, grouped.last.frequency, 1e-13)
+    np.testing.assert_allclose(
+        [r.loss for r in first.history], [r.loss for r in grouped.history], rtol=1e-9
+    )
 
 
 def test_best_model_survives_a_wreck():
@@ -154,6 +158,6 @@ def test_bad_curriculum(curriculum):
 
 
 def test_bad_counts():
-    for name in ("batch_size", "report_every"):
+    for name in ("batch_size", "report_every", "steps_per_call"):
         with pytest.raises(ValueError, match=f"`{name}` must be positive"):
             _fit(Oscillator(jnp.array(1.0)), **{name: 0})

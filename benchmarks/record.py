@@ -43,9 +43,9 @@ def environment() -> dict[str, Any]:
 
 
 def write(path: Path, metrics: dict[str, Any]) -> None:
-    """Write JSON whole or not at all."""
+    """Write JSON whole or not at all; several processes may."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
     # Lists of numbers on one line each.
     text = re.sub(r"\[\n[^][{}\"]+\]", lambda found: " ".join(found[0].split()), text)

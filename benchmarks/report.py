@@ -9,6 +9,7 @@ from . import (
     lemniscate,
     noisy_pendulum,
     optimization,
+    pixel_dynamics,
     scores,
     sequences,
     sine_waves,
@@ -24,7 +25,8 @@ PAGES = (
     ROOT / "docs" / "precision.md",
     ROOT / "docs" / "api" / "adjoint.md",
 )
-# By the name in the mark: the task whose results these are, and the rows.
+# By the name in the mark: the task whose results these are, on a CPU unless another
+# device is named, and the rows.
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
     "lemniscate": ("lemniscate", lambda m: lemniscate.table(m["summary"])),
     "sine_waves": ("sine_waves", lambda m: sine_waves.table(m["summary"])),
@@ -37,6 +39,18 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
     "noisy_pendulum_energy": ("noisy_pendulum", noisy_pendulum.drift_table),
     "noisy_pendulum_models": ("noisy_pendulum", noisy_pendulum.models_table),
     "optimization": ("optimization", lambda m: optimization.table(m["summary"])),
+    "pixels_pendulum": (
+        "pixel_dynamics",
+        lambda m: pixel_dynamics.table(m["summary"], "pendulum"),
+    ),
+    "pixels_spring": (
+        "pixel_dynamics",
+        lambda m: pixel_dynamics.table(m["summary"], "mass_spring"),
+    ),
+    "pixels_full": (
+        "pixel_dynamics/gpu",
+        lambda m: pixel_dynamics.systems_table(m["summary"]),
+    ),
     "sequences": ("sequences", lambda m: sequences.table(m["summary"])),
     "sequences_costs": ("sequences", lambda m: sequences.costs_table(m["summary"])),
     "sequences_gradients": (
@@ -58,18 +72,21 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
 
 def _block(name: str) -> str:
     task, table = TABLES[name]
-    metrics = json.loads((RESULTS / task / "cpu.json").read_text(encoding="utf-8"))
+    file = RESULTS / (f"{task}.json" if "/" in task else f"{task}/cpu.json")
+    metrics = json.loads(file.read_text(encoding="utf-8"))
     head, *lines = table(metrics)
     rows = [head, ["---"] * len(head), *lines]
     where = metrics["environment"]
     versions = ", ".join(
         f"{name} {where['packages'][name]}" for name in ("jax", "equinox", "diffrax")
     )
+    cores = f"{where['cores']} cores"
+    device = cores if where["platform"] == "cpu" else where["device"]
     return "\n".join(
         [
             *("| " + " | ".join(row) + " |" for row in rows),
             "",
-            f"`{metrics['command']}`, {where['cores']} cores, {versions}.",
+            f"`{metrics['command']}`, {device}, {versions}.",
         ]
     )
 

@@ -219,4 +219,4 @@ def _descend(
 
 @eqx.filter_jit
 def _validate(model: Any, trajectories: PyTree, loss: Callable) -> Scalar:
-    return jnp.mean(jax.vmap(lambda trajectory: loss(model, trajectory))(trajectories))
+    return jnp.mean(jax.vmap(lambda x: loss(model, x, key=None))(trajectories))

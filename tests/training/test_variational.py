@@ -139,8 +139,8 @@ def test_constraint_is_met():
         fit = fit_trajectories(
             start,
             FRAMES[None],
-            optax.adam(optax.exponential_decay(0.03, 500, 0.3)),
-            curriculum=[(3, 2000)],
+            optax.adam(optax.exponential_decay(0.1, 500, 0.5)),
+            curriculum=[(3, 3000)],
             key=jr.key(0),
             batch_size=64,
             loss=ConstrainedELBO.loss,

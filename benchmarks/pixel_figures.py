@@ -122,7 +122,7 @@ def errors(shown: dict[str, Shown], truth: Any) -> Figure:
         ylim=(1e-7, 1e-1),
         xlim=(-far, far),
     )
-    ax.legend(fontsize=8, ncols=3, loc="upper center")
+    figure.legend(fontsize=8, ncols=5, loc="outside upper center")
     return figure
 
 

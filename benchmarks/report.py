@@ -43,6 +43,10 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
         "pixel_dynamics",
         lambda m: pixel_dynamics.table(m["summary"], "pendulum"),
     ),
+    "pixels_ranks": (
+        "pixel_dynamics",
+        lambda m: pixel_dynamics.ranks_table(m["ranks"]),
+    ),
     "pixels_spring": (
         "pixel_dynamics",
         lambda m: pixel_dynamics.table(m["summary"], "mass_spring"),

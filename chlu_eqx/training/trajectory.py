@@ -82,7 +82,7 @@ def fit_trajectories(
     key: PRNGKeyArray,
     batch_size: int = 32,
     loss: Callable[..., Scalar] = trajectory_mse,
-    validation: PyTree[Shaped[Array, "trajectories times ..."]] | None = None,
+    validation: PyTree[Shaped[Array, "others their_times ..."]] | None = None,
     report_every: int = 100,
     steps_per_call: int | None = None,
     callback: Callable[[Progress], None] | None = None,

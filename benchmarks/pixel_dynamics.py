@@ -148,10 +148,15 @@ class Rollouts(NamedTuple):
     back: Back | None
 
 
+def inferred(model: AbstractLatentDynamics, frames: Array) -> Any:
+    """The state of a test sequence, by the context in its middle."""
+    return model.infer(frames[FAR - BEFORE : FAR + 1])
+
+
 @eqx.filter_jit
 def rollouts(model: AbstractLatentDynamics, frames: Array, in_time: bool) -> Rollouts:
     def one(frames: Array) -> Rollouts:
-        state = model.infer(frames[FAR - BEFORE : FAR + 1])
+        state = inferred(model, frames)
         ahead = model.move(state, FAR - 1)
         rolled = jax.vmap(model.decode)(ahead)
         if not in_time:
@@ -218,12 +223,6 @@ def symetric(task: Task, true: Truth, trajectory: Any) -> tuple[float, float]:
     return measure.symetric(points, (inside[0], inside[1]), features, degree)
 
 
-@eqx.filter_jit
-def inferred(model: AbstractLatentDynamics, frames: Array) -> Any:
-    """The states of the test frames."""
-    return jax.vmap(model.infer)(frames[:, FAR - BEFORE : FAR + 1])
-
-
 def ranks(task: Task, runs: dict[str, list[Run]]) -> dict[str, Any]:
     """Spearman's rank correlation of a pendulum's energies, which any rising function
     leaves at 1: over all starts, and over those alone that do not go over the top,
@@ -233,14 +232,15 @@ def ranks(task: Task, runs: dict[str, list[Run]]) -> dict[str, Any]:
         "all starts": np.full(TEST, True),
         "starts below the top": np.asarray(true.energies) < 3.0,
     }
+    states = eqx.filter_jit(eqx.filter_vmap(inferred, in_axes=(None, 0)))
     found: dict[str, Any] = {side: {} for side in sides}
     for kind, trained in runs.items():
         energies = [
-            (hamiltonian, inferred(run.model, true.frames))
+            (hamiltonian, states(run.model, true.frames))
             for run in trained
             if (hamiltonian := energy(run.model)) is not None
         ]
-        learned = [jax.vmap(hamiltonian)(*states) for hamiltonian, states in energies]
+        learned = [jax.vmap(hamiltonian)(*start) for hamiltonian, start in energies]
         for side, which in sides.items():
             if learned:
                 found[side][kind] = spread(

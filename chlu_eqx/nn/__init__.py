@@ -6,6 +6,10 @@ from .convolutional import (
     grid_shape as grid_shape,
 )
 from .encoder import RecurrentEncoder as RecurrentEncoder
+from .flow import (
+    GaussianEncoder as GaussianEncoder,
+    HamiltonianFlow as HamiltonianFlow,
+)
 from .hamiltonian_rnn import (
     gradient_controlled_dt as gradient_controlled_dt,
     HamiltonianRNNCell as HamiltonianRNNCell,

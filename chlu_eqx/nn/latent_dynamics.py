@@ -9,6 +9,7 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from .._checks import count, nonzero, positive
@@ -34,6 +35,10 @@ class Gaussian(eqx.Module):
         if key is None:
             return self.mean
         return self.mean + self.scale * jr.normal(key, self.mean.shape, self.mean.dtype)
+
+    def log_prob(self, x: Float[Array, " latent"]) -> Scalar:
+        r"""The logarithm of the density at $x$."""
+        return jnp.sum(norm.logpdf(x, self.mean, self.scale))
 
     def divergence(self, other: "Gaussian") -> Scalar:
         r"""$\mathrm{KL}(\text{self} \,\|\, \text{other})$, in nats."""

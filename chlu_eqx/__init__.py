@@ -24,6 +24,7 @@ from .hamiltonian import (
     PeriodicPotential as PeriodicPotential,
     PotentialSum as PotentialSum,
     RelativisticKinetic as RelativisticKinetic,
+    RiemannianHamiltonian as RiemannianHamiltonian,
     RotationKinetic as RotationKinetic,
     SeparableHamiltonian as SeparableHamiltonian,
 )
@@ -46,6 +47,7 @@ from .solver import (
     KahanLi8 as KahanLi8,
     KickDriftKickDamp as KickDriftKickDamp,
     MetropolisBAOAB as MetropolisBAOAB,
+    SemiExplicit as SemiExplicit,
     Substeps as Substeps,
     Suzuki4 as Suzuki4,
     SymplecticEuler as SymplecticEuler,

@@ -94,29 +94,33 @@ class HamiltonianTerm(diffrax.AbstractTerm):
 
     def velocity(self, y: PyTree) -> PyTree:
         r"""The velocity $\dot q = \partial_p H$ at `y = (q, p)`."""
-        q, p = phase_state("y0", y)
-        if isinstance(self.hamiltonian, SeparableHamiltonian):
-            return self.hamiltonian.velocity(p)
-        return jax.grad(self.hamiltonian, argnums=1)(q, p)
+        return self.conservative(y)[0]
 
     def force(self, y: PyTree) -> PyTree:
         r"""The conservative force $-\partial_q H$ at `y = (q, p)`."""
+        return self.conservative(y)[1]
+
+    def conservative(self, y: PyTree) -> tuple[PyTree, PyTree]:
+        r"""Both, $(\partial_p H, -\partial_q H)$, in one evaluation."""
         q, p = phase_state("y0", y)
         if isinstance(self.hamiltonian, SeparableHamiltonian):
-            return self.hamiltonian.force(q)
-        return jax.tree.map(jnp.negative, jax.grad(self.hamiltonian)(q, p))
+            return self.hamiltonian.velocity(p), self.hamiltonian.force(q)
+        slope, velocity = jax.grad(self.hamiltonian, argnums=(0, 1))(q, p)
+        return velocity, jax.tree.map(jnp.negative, slope)
 
-    def forced(self, t: RealScalarLike, y: PyTree, args: PyTree) -> PyTree:
-        r"""The force $-\partial_q H + F(t, q)$ at `y = (q, p)`."""
-        force = self.force(y)
-        if self.forcing is None:
-            return force
-        return jax.tree.map(
-            jnp.add, force, like("forcing", self.forcing(t, y[0], args), y[1])
-        )
+    def undamped(
+        self, t: RealScalarLike, y: PyTree, args: PyTree
+    ) -> tuple[PyTree, PyTree]:
+        r"""$(\partial_p H, -\partial_q H + F(t, q))$ at `y = (q, p)`."""
+        velocity, force = self.conservative(y)
+        if self.forcing is not None:
+            external = like("forcing", self.forcing(t, y[0], args), y[1])
+            force = jax.tree.map(jnp.add, force, external)
+        return velocity, force
 
     def vf(self, t: RealScalarLike, y: PyTree, args: PyTree) -> tuple[PyTree, PyTree]:
-        return self.velocity(y), damped(self.forced(t, y, args), self.friction, y)
+        velocity, force = self.undamped(t, y, args)
+        return velocity, damped(force, self.friction, y)
 
     def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs) -> RealScalarLike:
         del kwargs

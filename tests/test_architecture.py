@@ -26,7 +26,7 @@ FLOORS = [
     ["_saved"],
     ["adjoint"],
     ["rollout"],
-    ["analysis", "nn", "optim", "training"],
+    ["analysis", "mcmc", "nn", "optim", "training"],
 ]
 
 

@@ -21,3 +21,4 @@ from .potential import (
     PeriodicPotential as PeriodicPotential,
     PotentialSum as PotentialSum,
 )
+from .riemannian import RiemannianHamiltonian as RiemannianHamiltonian

@@ -163,5 +163,6 @@ class VariationalIntegratorNetwork(eqx.Module):
         h = jnp.asarray(unit.dt, q0.dtype)
         # Back from the middle of the first step, where the drift from q0 to q1 is.
         middle = self.kinetic.momentum((q1 - q0) / h)
-        kicked = middle - h / 2 * unit.term.forced(0.0, (q0, middle), None)
+        _, force = unit.term.undamped(0.0, (q0, middle), None)
+        kicked = middle - h / 2 * force
         return friction_flow(unit.friction, -h / 2, (q0, kicked))

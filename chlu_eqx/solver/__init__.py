@@ -9,6 +9,7 @@ from .langevin import (
     MetropolisBAOAB as MetropolisBAOAB,
 )
 from .reversible import AbstractReversibleSolver as AbstractReversibleSolver
+from .semiexplicit import SemiExplicit as SemiExplicit
 from .splitting import (
     BlanesMoan4 as BlanesMoan4,
     BlanesMoan6 as BlanesMoan6,

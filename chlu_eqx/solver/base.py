@@ -97,10 +97,13 @@ Field: TypeAlias = Callable[[RealScalarLike, PyTree], tuple[PyTree, PyTree]]
 
 def conservative_field(terms: diffrax.AbstractTerm, args: PyTree) -> Field:
     """The velocity and the force, all but the friction."""
+    term: Any = innermost(terms)
     flow = flows(terms)
     if flow.friction is None:
         # The same, in one evaluation.
         return lambda t, y: terms.vf(t, y, args)
+    if term.forcing is None:
+        return lambda t, y: term.conservative(y)
     return lambda t, y: (flow.velocity(t, y, args), flow.force(t, y, args))
 
 

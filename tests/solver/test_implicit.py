@@ -24,6 +24,7 @@ from chlu_eqx.solver.implicit import (
     GeneralizedLeapfrog,
     ImplicitMidpoint,
 )
+from chlu_eqx.solver.semiexplicit import SemiExplicit
 
 from ..problems import (
     at_end,
@@ -41,8 +42,14 @@ SOLVERS = {
     "ImplicitMidpoint": ImplicitMidpoint,
     "GeneralizedLeapfrog": GeneralizedLeapfrog,
     "GaussLegendre4": GaussLegendre4,
+    "SemiExplicit": SemiExplicit,
 }
-ORDER = {"ImplicitMidpoint": 2, "GeneralizedLeapfrog": 2, "GaussLegendre4": 4}
+ORDER = {
+    "ImplicitMidpoint": 2,
+    "GeneralizedLeapfrog": 2,
+    "GaussLegendre4": 4,
+    "SemiExplicit": 2,
+}
 
 every_solver = pytest.mark.parametrize("name", SOLVERS)
 

@@ -6,9 +6,11 @@ from .convolutional import (
     grid_shape as grid_shape,
 )
 from .encoder import RecurrentEncoder as RecurrentEncoder
-from .flow import (
+from .flow import HamiltonianFlow as HamiltonianFlow
+from .flow_encoder import (
+    CorrelatedEncoder as CorrelatedEncoder,
+    CorrelatedGaussian as CorrelatedGaussian,
     GaussianEncoder as GaussianEncoder,
-    HamiltonianFlow as HamiltonianFlow,
 )
 from .hamiltonian_rnn import (
     gradient_controlled_dt as gradient_controlled_dt,

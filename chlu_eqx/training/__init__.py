@@ -8,6 +8,7 @@ from .contrastive import (
     total_energy as total_energy,
     trajectory_wake as trajectory_wake,
 )
+from .flow import flow_loss as flow_loss
 from .likelihood import gaussian_nll as gaussian_nll
 from .regularizer import (
     largest_exponent as largest_exponent,

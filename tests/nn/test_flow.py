@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import kstest, multivariate_normal, norm
 
 import chlu_eqx as cx
-from chlu_eqx.nn import Gaussian, GaussianEncoder, HamiltonianFlow
+from chlu_eqx.nn import Gaussian, HamiltonianFlow
 
 
 STATE = (jnp.array([0.4, -1.2]), jnp.array([0.1, 0.9]))
@@ -292,5 +292,3 @@ def test_bad_calls():
             bound(jnp.zeros((4, 2)), 2, key=jr.key(0))
         with pytest.raises(ValueError, match="`num_samples` must be a positive"):
             bound(q, 0, key=jr.key(0))
-    with pytest.raises(ValueError, match="`dim` must be a positive integer"):
-        GaussianEncoder(0, key=jr.key(0))

@@ -126,6 +126,7 @@ class HamiltonianFlow(eqx.Module):
         """
         self.dim = count("dim", dim)
         self.num_steps = count("num_steps", num_steps)
+        count("width", width)
         energy_key, encoder_key = jr.split(key)
         if isinstance(hamiltonians, int):
             keys = jr.split(energy_key, count("hamiltonians", hamiltonians))

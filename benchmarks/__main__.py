@@ -6,12 +6,14 @@ import sys
 import tyro
 
 from . import (
+    densities,
     digits,
     lemniscate,
     noisy_pendulum,
     optimization,
     pixel_dynamics,
     report,
+    sampling,
     sequences,
     sine_waves,
     speed,
@@ -20,11 +22,13 @@ from . import (
 
 
 TASKS = {
+    "densities": densities.main,
     "digits": digits.main,
     "lemniscate": lemniscate.main,
     "noisy_pendulum": noisy_pendulum.main,
     "optimization": optimization.main,
     "pixel_dynamics": pixel_dynamics.main,
+    "sampling": sampling.main,
     "sequences": sequences.main,
     "sine_waves": sine_waves.main,
     "speed": speed.main,

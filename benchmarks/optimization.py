@@ -31,8 +31,6 @@ Every optimiser that is done with a function is stored with its numbers: a run t
 killed goes on from there.
 """
 
-import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,15 +48,18 @@ from chlu_eqx.optim import relativistic_eval_params, relativistic_gradient_desce
 
 from . import optimization_figures as figures
 from .data.objectives import all_objectives, Objective
-from .record import drawn, environment, finite, keep, progress_bars, spread, write
-
-
-class Range(NamedTuple):
-    """What is drawn uniformly between two numbers, or its logarithm is."""
-
-    low: float
-    high: float
-    log: bool = True
+from .record import (
+    drawn,
+    environment,
+    file_name,
+    finite,
+    keep,
+    progress_bars,
+    spread,
+    stored,
+    write,
+)
+from .search import configurations, Range
 
 
 RATE = Range(1e-7, 1.0)
@@ -144,19 +145,6 @@ QUICK = ("Rosenbrock, n = 2", "camel")
 CONFIGURATIONS, QUICK_CONFIGURATIONS = 300, 100
 # At most, of a stored curve.
 POINTS = 100
-
-
-def configurations(
-    ranges: dict[str, Range], count: int, seed: int
-) -> dict[str, Float[Array, " count"]]:
-    """Random ones, by the names of the ranges. Those of two optimisers differ in
-    nothing but what ranges they have, from the first on."""
-    uniform = np.random.default_rng(seed).random((len(ranges), count))
-    found = {}
-    for u, (name, (low, high, log)) in zip(uniform, ranges.items(), strict=True):
-        x = low * (high / low) ** u if log else low + (high - low) * u
-        found[name] = jnp.asarray(x)
-    return found
 
 
 class Found(NamedTuple):
@@ -304,15 +292,6 @@ def table(summary: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _stored(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """The numbers that are kept, if they are of the same settings."""
-    if not path.exists():
-        return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    same = found["settings"] == json.loads(json.dumps(settings))
-    return found["run"] if same else None
-
-
 def main(
     seeds: int = 5,
     quick: bool = False,
@@ -368,9 +347,8 @@ def main(
         bar = bars.add_task("", total=len(plan) * seeds)
         for name, optimiser in plan:
             bars.update(bar, description=f"{name}: {optimiser}")
-            words = re.findall(r"\w+", f"{name} {optimiser}".lower())
-            path = folder / f"{'_'.join(words)}.json"
-            run = _stored(path, settings)
+            path = folder / f"{file_name(f'{name} {optimiser}')}.json"
+            run = stored(path, settings)
             if run is None:
                 objective, report = objectives[name], lambda: bars.advance(bar)
                 run = tune(name, objective, optimiser, seeds, count, report)

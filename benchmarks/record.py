@@ -53,6 +53,20 @@ def write(path: Path, metrics: dict[str, Any]) -> None:
     partial.replace(path)
 
 
+def stored(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The numbers of a run that a file holds, if they are of the same settings."""
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    same = found["settings"] == json.loads(json.dumps(settings))
+    return found["run"] if same else None
+
+
+def file_name(title: str) -> str:
+    """The words of a title."""
+    return "_".join(re.findall(r"\w+", title.lower()))
+
+
 def keep(metrics: dict[str, Any], pictures: Iterable[Path]) -> None:
     """Put the numbers of a task on this kind of device, and its pictures, under version
     control: the source of every number in README and docs."""

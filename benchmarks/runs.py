@@ -2,7 +2,6 @@
 task that was killed goes on with the next."""
 
 import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.console import Console
 
 from chlu_eqx.training import fit_trajectories, Progress
 
-from .record import finite, progress_bars, write
+from .record import file_name, finite, progress_bars, write
 
 
 # (window, steps, learning rate at the start of the stage) of every stage.
@@ -122,8 +121,7 @@ def train_all(
                         bar, completed=progress.step, description=f"{title}: {text}"
                     )
 
-                words = re.findall(r"\w+", name.lower())
-                path = folder / f"{'_'.join([*words, str(seed)])}.eqx"
+                path = folder / f"{file_name(f'{name} {seed}')}.eqx"
                 run = load(path, settings, make)
                 if run is None:
                     run = train(name, seed, report)

@@ -10,6 +10,7 @@ from . import (
     noisy_pendulum,
     optimization,
     pixel_dynamics,
+    sampling,
     scores,
     sequences,
     sine_waves,
@@ -55,6 +56,20 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
         "pixel_dynamics/gpu",
         lambda m: pixel_dynamics.systems_table(m["summary"]),
     ),
+    "sampling": (
+        "sampling",
+        lambda m: sampling.table(m["summary"], "ess_per_1000_gradients"),
+    ),
+    "sampling_metrics": (
+        "sampling",
+        lambda m: sampling.table(m["summary"], "ess_per_1000_metrics"),
+    ),
+    "sampling_seconds": (
+        "sampling",
+        lambda m: sampling.table(m["summary"], "ess_per_second"),
+    ),
+    "sampling_bias": ("sampling", lambda m: sampling.table(m["summary"], "bias")),
+    "sampling_gate": ("sampling", lambda m: sampling.gate_table(m["gate"])),
     "sequences": ("sequences", lambda m: sequences.table(m["summary"])),
     "sequences_costs": ("sequences", lambda m: sequences.costs_table(m["summary"])),
     "sequences_gradients": (

@@ -77,24 +77,30 @@ def title(law: str, alpha: float | None) -> str:
     return law if alpha is None else f"{law}, α = {alpha:g}"
 
 
-METRICS = {
-    "ess_per_1000_gradients": "ESS per 1000 gradients",
-    "ess_per_1000_metrics": "ESS per 1000 metrics",
-    "ess_per_second": "ESS per second",
+# What is told of every seed, and what of all together.
+SIZES = {
+    "ess_per_1000_gradients": "ESS per 1000 gradients, median (range)",
+    "ess_per_1000_metrics": "ESS per 1000 metrics, median (range)",
+    "ess_per_second": "ESS per second, median (range)",
+}
+WHOLE = {
+    "bias": "bias, in standard errors",
+    "distance": "Kolmogorov's distance to exact draws",
+    "acceptance": "acceptance",
+    "divergent": "divergent",
 }
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """By metric, law and sampler: median and range over seeds; and what there is one of
     for all seeds."""
-    found: dict[str, Any] = {name: {} for name in METRICS}
-    found |= {"bias": {}, "distance": {}, "acceptance": {}, "divergent": {}}
+    found: dict[str, Any] = {name: {} for name in (*SIZES, *WHOLE)}
     for run in runs:
         row = title(run["law"], run["alpha"])
-        for name in METRICS:
+        for name in SIZES:
             if run[name]:
                 found[name].setdefault(row, {})[run["method"]] = spread(run[name])
-        for name in ("bias", "distance", "acceptance", "divergent"):
+        for name in WHOLE:
             found[name].setdefault(row, {})[run["method"]] = run[name]
     return found
 
@@ -114,12 +120,12 @@ def _cell(found: Any) -> str:
     return f"{middle} ({low} – {high})"
 
 
-def table(summary: dict[str, Any], metric: str, head: str) -> list[list[str]]:
+def table(summary: dict[str, Any], metric: str) -> list[list[str]]:
     """A row for each law and a column for each sampler."""
     rows = summary[metric]
     names = [n for n in METHODS if any(n in found for found in rows.values())]
     return [
-        [head, *names],
+        [(SIZES | WHOLE)[metric], *names],
         *([law, *(_cell(found.get(n)) for n in names)] for law, found in rows.items()),
     ]
 
@@ -243,9 +249,8 @@ def main(
             metrics |= {"gate": gates, "runs": runs, "summary": summarise(runs)}
             write(out / "metrics.json", metrics)
     summary = metrics["summary"]
-    for metric, head in METRICS.items():
-        console.print(drawn(table(summary, metric, head), f"seeds: {seeds}"))
-    console.print(drawn(table(summary, "bias", "bias, in standard errors")))
+    for metric in (*SIZES, *WHOLE):
+        console.print(drawn(table(summary, metric), f"seeds: {seeds}"))
     if gates:
         console.print(drawn(gate_table(gates), "N(0, 1) with the metric 1 + 4 q²"))
     pictures = figures.draw(metrics, shown, out)

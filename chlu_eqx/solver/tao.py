@@ -52,10 +52,12 @@ class TaoSolver(AbstractReversibleSolver):
     Time-symmetric, and without friction symplectic (with a constant scalar rate
     conformally so) **on both copies together**, for
     $\mathrm dq \wedge \mathrm dp + \mathrm dx \wedge \mathrm dy$. On $(q, p)$ alone it
-    is neither; where that matters, as in Monte Carlo, take
-    [`chlu_eqx.ImplicitMidpoint`][]. The copy is carried in the solver state. A new
-    solve, one backward in time too, starts with a new copy, and so does every step of
-    `diffrax.BacksolveAdjoint`, whose gradients are therefore approximate.
+    is neither; where that matters take [`chlu_eqx.SemiExplicit`][] or
+    [`chlu_eqx.ImplicitMidpoint`][], or count the copies in, as
+    [`chlu_eqx.mcmc.extended_metric`][] does in Monte Carlo. The copy is carried in the
+    solver state. A new solve, one backward in time too, starts with a new copy, and so
+    does every step of `diffrax.BacksolveAdjoint`, whose gradients are therefore
+    approximate.
 
     3, 15 or 27 evaluations of $(\partial_q H, \partial_p H)$ a step, the last $A$
     sharing its own with the next step's first. It takes a

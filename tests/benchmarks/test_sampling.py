@@ -185,13 +185,13 @@ def test_runs_and_resumes(tmp_path, monkeypatch):
 
 def test_table():
     row = {"law": "a", "alpha": 100.0, "method": "explicit"}
-    numbers = {name: [1.0, 3.0, 2.0] for name in task.METRICS}
+    numbers = {name: [1.0, 3.0, 2.0] for name in task.SIZES}
     numbers |= {"bias": 1.0, "distance": 0.1, "acceptance": 0.5, "divergent": 0.0}
     stuck = numbers | {"ess_per_1000_gradients": [0.0, 0.0, 1.0], "method": "NUTS"}
     summary = task.summarise([row | numbers, row | stuck])
-    lines = task.table(summary, "ess_per_1000_gradients", "head")
+    lines = task.table(summary, "ess_per_1000_gradients")
     assert lines == [
-        ["head", "explicit", "NUTS"],
+        ["ESS per 1000 gradients, median (range)", "explicit", "NUTS"],
         ["a, α = 100", "2 (1 – 3)", "stuck"],
     ]
 

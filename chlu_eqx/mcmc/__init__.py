@@ -6,11 +6,11 @@ except ModuleNotFoundError as error:
     ) from error
 
 from .integrator import integrator as integrator
+from .kinetic import ExtendedMomentum as ExtendedMomentum
 from .metric import FisherMetric as FisherMetric, SoftAbsMetric as SoftAbsMetric
 from .momentum import (
     biased_reset_copies_metric as biased_reset_copies_metric,
     extended_metric as extended_metric,
-    ExtendedMomentum as ExtendedMomentum,
     riemannian_metric as riemannian_metric,
     thermal_metric as thermal_metric,
 )

@@ -18,7 +18,7 @@ from ..solver.base import axpy
 from ..solver.composition import AbstractComposition
 from ..solver.equation import AbstractImplicit
 from ..term import HamiltonianTerm
-from .momentum import AbstractExtendedKinetic, ExtendedMomentum
+from .kinetic import AbstractExtendedKinetic, ExtendedMomentum
 
 
 LogDensity = Callable[[PyTree], Scalar]

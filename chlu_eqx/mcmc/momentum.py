@@ -1,8 +1,7 @@
 """Laws of the momentum, in the form of BlackJAX's metrics."""
 
-import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,81 +9,20 @@ import jax.numpy as jnp
 import jax.random as jr
 from blackjax.mcmc.metrics import Metric
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, PRNGKeyArray, PyTree, Scalar
 
 from .._checks import positive
 from .._types import RealScalarLike
-from ..hamiltonian import AbstractThermalKinetic, RiemannianHamiltonian
+from ..hamiltonian import AbstractThermalKinetic
 from ..hamiltonian.riemannian import metric_at, MetricRoot
+from .kinetic import (
+    CopiesKinetic,
+    ExtendedMomentum,
+    MetricFunction,
+    ResetCopiesKinetic,
+    RiemannianKinetic,
+)
 from .metric import function
-
-
-MetricFunction = Callable[[PyTree], Float[Array, "..."]]
-
-
-class ExtendedMomentum(NamedTuple):
-    """The momentum of a position beside which a copy of the state runs: the momentum
-    `p`; how far the copy `(x, y)` is from `(q, p)`, as `shift = x - q` and
-    `momentum_shift = y - p`; and the kinetic energy's part of the velocity and the
-    force at `(q, y)`, which the next step begins with. Each is like the position."""
-
-    p: PyTree
-    shift: PyTree
-    momentum_shift: PyTree
-    velocity: PyTree
-    force: PyTree
-
-
-class RiemannianKinetic(eqx.Module):
-    r"""$K(q, p) = \tfrac12 \log\det G(q) + \tfrac12\, p^\top G(q)^{-1} p$, as
-    BlackJAX calls it."""
-
-    hamiltonian: RiemannianHamiltonian
-
-    def __call__(self, momentum: PyTree, position: PyTree | None = None) -> Scalar:
-        return self.hamiltonian.kinetic(_given(position), momentum)
-
-
-class AbstractExtendedKinetic(eqx.Module):
-    """A kinetic energy of an [`chlu_eqx.mcmc.ExtendedMomentum`][], with the `plain` one
-    in whose field the copies move."""
-
-    plain: eqx.AbstractVar[RiemannianKinetic]
-
-    @abc.abstractmethod
-    def __call__(
-        self, momentum: ExtendedMomentum, position: PyTree | None = None
-    ) -> Scalar:
-        """The energy, a scalar."""
-
-
-class CopiesKinetic(AbstractExtendedKinetic):
-    r"""$K(q, p) + Q/2s^2$, with the copies' distance
-    $Q = (x - q)^\top G(q) (x - q) + (y - p)^\top G(q)^{-1} (y - p)$."""
-
-    plain: RiemannianKinetic
-    spread: RealScalarLike
-
-    def __call__(
-        self, momentum: ExtendedMomentum, position: PyTree | None = None
-    ) -> Scalar:
-        q = _given(position)
-        root = MetricRoot.of(metric_at(self.plain.hamiltonian.metric, q))
-        p, u, v, *_ = (ravel_pytree(x)[0] for x in momentum)
-        away = jnp.concatenate([root.multiply(u, transposed=True), root.solve(v)])
-        spread = jnp.asarray(self.spread, away.dtype)
-        return root.kinetic(p) + jnp.sum((away / spread) ** 2) / 2
-
-
-class ResetCopiesKinetic(AbstractExtendedKinetic):
-    """$K(q, p)$, wherever the copies are."""
-
-    plain: RiemannianKinetic
-
-    def __call__(
-        self, momentum: ExtendedMomentum, position: PyTree | None = None
-    ) -> Scalar:
-        return self.plain(momentum.p, position)
 
 
 def riemannian_metric(metric: MetricFunction) -> Metric:
@@ -102,7 +40,7 @@ def riemannian_metric(metric: MetricFunction) -> Metric:
     if, where a chain stands, it is not finite, symmetric and positive definite. Where
     that befalls a proposal the energy is NaN, and the proposal rejected as divergent.
     """
-    plain = _plain(metric)
+    plain = RiemannianKinetic(function("metric", metric))
 
     def sample(key: PRNGKeyArray, position: PyTree) -> PyTree:
         root, unravel = _root(plain, position)
@@ -117,8 +55,8 @@ def extended_metric(metric: MetricFunction, spread: RealScalarLike = 0.3) -> Met
     $$p \sim \mathcal N(0, G(q)), \qquad x - q \sim \mathcal N(0, s^2 G(q)^{-1}),
     \qquad y - p \sim \mathcal N(0, s^2 G(q)),$$
 
-    all given $q$. The density of the three does not depend on $q$ but through the
-    exponent, since the determinants of the copies cancel; so the kinetic energy is
+    all given $q$. In the laws of the two differences the determinants of $G$ cancel, so
+    the kinetic energy is
 
     $$K(q, p) + \frac{1}{2 s^2} \left[(x - q)^\top G(q) (x - q)
     + (y - p)^\top G(q)^{-1} (y - p)\right],$$
@@ -128,7 +66,8 @@ def extended_metric(metric: MetricFunction, spread: RealScalarLike = 0.3) -> Met
     [Why the rule of Cobb et al. is not](../benchmarks.md#explicit-rmhmc).
 
     A small $s$ keeps the copies close, where the map follows the motion; but by how
-    much they part along it counts in units of $s$. 0.03 to 0.3 is the range to try.
+    much they part along it counts in units of $s$. About 0.3 is a good start, with a
+    binding $\omega$ about 1 for trajectories that are not much longer than that.
 
     **Arguments:**
 
@@ -138,7 +77,7 @@ def extended_metric(metric: MetricFunction, spread: RealScalarLike = 0.3) -> Met
     **Raises:** as [`chlu_eqx.mcmc.riemannian_metric`][]; `ValueError` if `spread` is
     not positive.
     """
-    plain = _plain(metric)
+    plain = RiemannianKinetic(function("metric", metric))
     spread = positive("spread", spread)
 
     def shifts(key: PRNGKeyArray, root: MetricRoot, q: PyTree) -> tuple[Array, Array]:
@@ -161,7 +100,7 @@ def biased_reset_copies_metric(metric: MetricFunction) -> Metric:
     [How far off it is](../benchmarks.md#explicit-rmhmc). Use
     [`chlu_eqx.mcmc.extended_metric`][], which costs the same.
     """
-    plain = _plain(metric)
+    plain = RiemannianKinetic(function("metric", metric))
 
     def shifts(key: PRNGKeyArray, root: MetricRoot, q: PyTree) -> tuple[Array, Array]:
         zeros = jnp.zeros_like(ravel_pytree(q)[0])
@@ -218,28 +157,11 @@ def thermal_metric(kinetic: AbstractThermalKinetic) -> Metric:
     return Metric(sample, energy, checks, scale)
 
 
-def _given(position: PyTree | None) -> PyTree:
-    if position is None:
-        raise ValueError(
-            "the mass depends on the position, which kick-drift integrators and NUTS "
-            "do not pass: use `chlu_eqx.mcmc.integrator` with a solver for energies of "
-            "any form, such as `chlu_eqx.TaoSolver()`, in `blackjax.rmhmc` or "
-            "`blackjax.dynamic_hmc`."
-        )
-    return position
-
-
-def _plain(metric: MetricFunction) -> RiemannianKinetic:
-    # Potentials are BlackJAX's business.
-    none = lambda q: jnp.zeros(())  # noqa: E731
-    return RiemannianKinetic(RiemannianHamiltonian(none, function("metric", metric)))
-
-
 def _root(
     plain: RiemannianKinetic, position: PyTree
 ) -> tuple[MetricRoot, Callable[[Array], PyTree]]:
     """Where a chain stands, and so where the metric has to be right."""
-    matrix = metric_at(plain.hamiltonian.metric, position)
+    matrix = metric_at(plain.metric, position)
     root = MetricRoot.of(matrix)
     # Its root is NaN, or the logarithm of its determinant, where it is not positive.
     some = root.kinetic(jnp.ones(matrix.shape[0], matrix.dtype))
@@ -285,7 +207,7 @@ def _metric(sample: Callable, energy: Any, plain: RiemannianKinetic) -> Metric:
         )
 
     def scale(position: PyTree, element: PyTree, *, inv: bool, trans: bool) -> PyTree:
-        root = MetricRoot.of(metric_at(plain.hamiltonian.metric, position))
+        root = plain.root(position)
         flat, unravel = ravel_pytree(element)
         return unravel((root.solve if inv else root.multiply)(flat, trans))
 

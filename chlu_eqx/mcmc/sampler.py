@@ -19,7 +19,7 @@ from .metric import function
 from .momentum import extended_metric, riemannian_metric, thermal_metric
 
 
-TAO, VERLET = TaoSolver(), CHLUSolver()
+TAO, VERLET = TaoSolver(omega=1.0), CHLUSolver()
 
 
 def rmhmc(
@@ -59,7 +59,8 @@ def rmhmc(
     - `step_size`: the length $h$ of a step, positive.
     - `metric`: $G$, as of [`chlu_eqx.RiemannianHamiltonian`][].
     - `num_integration_steps`: the number of steps of a trajectory.
-    - `solver`: as of [`chlu_eqx.mcmc.integrator`][].
+    - `solver`: as of [`chlu_eqx.mcmc.integrator`][]; defaults to
+        [`chlu_eqx.TaoSolver`][] with $\omega = 1$.
     - `spread`: $s$, as of [`chlu_eqx.mcmc.extended_metric`][].
     - `reverse_tolerance`: as of [`chlu_eqx.mcmc.integrator`][].
     - `divergence_threshold`: the error of the energy above which a rejection counts as

@@ -196,7 +196,6 @@ def main(
     if restart:
         for path in folder.glob("*.json"):
             path.unlink()
-    settings = metrics["settings"] | metrics["environment"]
     rules = () if quick else tuple(RULES)
     plan = [
         (law, method, alpha)
@@ -214,16 +213,22 @@ def main(
         for rule in rules:
             bars.update(bar, description=f"gate: {rule}")
             path = folder / f"gate_{file_name(rule)}.json"
-            found = stored(path, settings)
+            found = stored(path, metrics["environment"])
             if found is None:
                 found = {"rows": gate(rule)}
-                write(path, {"settings": settings, "run": found})
+                write(path, {"settings": metrics["environment"], "run": found})
             gates += found["rows"]
             bars.advance(bar, each)
         for law, method, alpha in plan:
             name = f"{title(law, alpha)}: {method}"
             bars.update(bar, description=name)
             path = folder / f"{file_name(name)}.json"
+            of_law = SMALL if law in SMALLER and not quick else size
+            settings = metrics["environment"] | {
+                "seeds": seeds,
+                "size": of_law._asdict(),
+                "ranges": METHODS[method].ranges,
+            }
             run = stored(path, settings)
             if run is None and law in laws:
                 if law not in posteriors:
@@ -231,7 +236,6 @@ def main(
                     posteriors = {law: POSTERIORS[law]()}
                     samplings = {}
                 if (law, method) not in samplings:
-                    of_law = SMALL if law in SMALLER and not quick else size
                     sampling = Sampling(posteriors[law], METHODS[method], of_law)
                     samplings = {(law, method): sampling}
                 sampling, began = samplings[law, method], time.perf_counter()

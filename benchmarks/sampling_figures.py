@@ -23,6 +23,7 @@ Shown = dict[tuple[str, str], tuple[list[list[float]], list[float]]]
 
 STYLES = {
     "explicit": {"color": "tab:red", "marker": "P"},
+    "explicit, D = G": {"color": "tab:orange", "marker": "d"},
     "copies reset": {"color": "tab:pink", "marker": "X"},
     "generalised leapfrog": {"color": "tab:blue", "marker": "o"},
     "semi-explicit": {"color": "tab:cyan", "marker": "s"},

@@ -21,7 +21,7 @@ Numbers = dict[str, Scalar]
 Transition = Callable[[PRNGKeyArray, Any, Any], tuple[Any, Any]]
 
 STEP, TIME = Range(0.05, 1.5), Range(0.5, 3.0)
-BINDING, SPREAD, SPEED = Range(0.1, 10.0), Range(0.1, 1.0), Range(0.5, 20.0)
+TURN, SPREAD, SPEED = Range(0.2, 3.0), Range(0.1, 1.0), Range(0.5, 20.0)
 
 MAX_STEPS = 60
 
@@ -75,7 +75,9 @@ def _nuts(target: Target, numbers: Numbers) -> Transition:
 
 
 def _tao(numbers: Numbers) -> Callable:
-    return mcmc.integrator(cx.TaoSolver(numbers["binding"]))
+    # The angle by which a step's binding turns is 2 ω h.
+    omega = numbers["turn"] / (2 * numbers["step"])
+    return mcmc.integrator(cx.TaoSolver(omega))
 
 
 def _implicit(integrator: Callable) -> Method:
@@ -90,6 +92,12 @@ def _copies(info: Any) -> tuple[Any, Any]:
     return steps + 1, steps + 4
 
 
+# The distance of the copies takes one more for its draw and two for its energies.
+def _own_copies(info: Any) -> tuple[Any, Any]:
+    gradients, metrics = _copies(info)
+    return gradients, metrics + 3
+
+
 def _euclidean(info: Any) -> tuple[Any, Any]:
     return info.num_integration_steps, 0 * info.num_integration_steps
 
@@ -100,14 +108,23 @@ METHODS = {
         _tao,
         lambda target, n: mcmc.extended_metric(target.metric, n["spread"]),
         _copies,
-        binding=BINDING,
+        turn=TURN,
+        spread=SPREAD,
+    ),
+    "explicit, D = G": _method(
+        _tao,
+        lambda target, n: mcmc.extended_metric(
+            target.metric, n["spread"], target.metric
+        ),
+        _own_copies,
+        turn=TURN,
         spread=SPREAD,
     ),
     RESET: _method(
         _tao,
         lambda target, n: mcmc.biased_reset_copies_metric(target.metric),
         _copies,
-        binding=BINDING,
+        turn=TURN,
     ),
     "generalised leapfrog": _implicit(mcmc.integrator(cx.GeneralizedLeapfrog(*ROOTS))),
     "semi-explicit": _implicit(mcmc.integrator(cx.SemiExplicit(*ROOTS))),

@@ -63,19 +63,20 @@ class AbstractExtendedKinetic(eqx.Module):
 
 class CopiesKinetic(AbstractExtendedKinetic):
     r"""$K(q, p) + Q/2s^2$, with the copies' distance
-    $Q = (x - q)^\top G(q) (x - q) + (y - p)^\top G(q)^{-1} (y - p)$."""
+    $Q = (x - q)^\top D(q) (x - q) + (y - p)^\top D(q)^{-1} (y - p)$."""
 
     plain: RiemannianKinetic
+    distance: RiemannianKinetic
     spread: RealScalarLike
 
     def __call__(
         self, momentum: ExtendedMomentum, position: PyTree | None = None
     ) -> Scalar:
-        root = self.plain.root(position)
-        p, u, v, *_ = (ravel_pytree(x)[0] for x in momentum)
+        root = self.distance.root(position)
+        u, v = (ravel_pytree(x)[0] for x in (momentum.shift, momentum.momentum_shift))
         away = jnp.concatenate([root.multiply(u, transposed=True), root.solve(v)])
         spread = jnp.asarray(self.spread, away.dtype)
-        return root.kinetic(p) + jnp.sum((away / spread) ** 2) / 2
+        return self.plain(momentum.p, position) + jnp.sum((away / spread) ** 2) / 2
 
 
 class ResetCopiesKinetic(AbstractExtendedKinetic):

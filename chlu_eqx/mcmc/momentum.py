@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from blackjax.mcmc.metrics import Metric
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
 from .._checks import positive
 from .._types import RealScalarLike
@@ -43,50 +43,65 @@ def riemannian_metric(metric: MetricFunction) -> Metric:
     plain = RiemannianKinetic(function("metric", metric))
 
     def sample(key: PRNGKeyArray, position: PyTree) -> PyTree:
-        root, unravel = _root(plain, position)
+        root, unravel = _root("metric", plain, position)
         return unravel(root.multiply(_normal(key, position)))
 
     return _metric(sample, plain, plain)
 
 
-def extended_metric(metric: MetricFunction, spread: RealScalarLike = 0.3) -> Metric:
+def isotropic(q: PyTree) -> Float[Array, " dim"]:
+    """The metric of white coordinates, one."""
+    return jnp.ones_like(ravel_pytree(q)[0])
+
+
+def extended_metric(
+    metric: MetricFunction,
+    spread: RealScalarLike = 0.2,
+    distance: MetricFunction = isotropic,
+) -> Metric:
     r"""Momenta with a copy of the state, for [`chlu_eqx.TaoSolver`][]:
 
-    $$p \sim \mathcal N(0, G(q)), \qquad x - q \sim \mathcal N(0, s^2 G(q)^{-1}),
-    \qquad y - p \sim \mathcal N(0, s^2 G(q)),$$
+    $$p \sim \mathcal N(0, G(q)), \qquad x - q \sim \mathcal N(0, s^2 D(q)^{-1}),
+    \qquad y - p \sim \mathcal N(0, s^2 D(q)),$$
 
-    all given $q$. In the laws of the two differences the determinants of $G$ cancel, so
+    all given $q$. In the laws of the two differences the determinants of $D$ cancel, so
     the kinetic energy is
 
-    $$K(q, p) + \frac{1}{2 s^2} \left[(x - q)^\top G(q) (x - q)
-    + (y - p)^\top G(q)^{-1} (y - p)\right],$$
+    $$K(q, p) + \frac{1}{2 s^2} \left[(x - q)^\top D(q) (x - q)
+    + (y - p)^\top D(q)^{-1} (y - p)\right],$$
 
     and a Metropolis test on it is **exact for every $s$, $\omega$ and step**: Tao's map
     preserves the volume of the four together and is undone by its own steps backward.
     [Why the rule of Cobb et al. is not](../benchmarks.md#explicit-rmhmc).
 
-    A small $s$ keeps the copies close, where the map follows the motion; but by how
-    much they part along it counts in units of $s$. About 0.3 is a good start, with a
-    binding $\omega$ about 1 for trajectories that are not much longer than that.
+    A small $s$ keeps the copies close, where the map follows the motion; but how much
+    their distance changes along it counts in units of $s$. The binding turns
+    $(x - q, y - p)$ and keeps $|x - q|^2 + |y - p|^2$, which with $D = 1$ is the
+    distance; what else moves the copies is averaged away by a turn $2\omega h$ that is
+    not small. $s$ about 0.2 and $2\omega h$ about $\pi/2$ are good starts.
 
     **Arguments:**
 
     - `metric`: $G$, as of [`chlu_eqx.RiemannianHamiltonian`][].
     - `spread`: $s$, positive.
+    - `distance`: $D$, a metric too: one, for whitened coordinates, by default. With
+        $D = G$ there are [fewer acceptances](../benchmarks.md#sampling).
 
     **Raises:** as [`chlu_eqx.mcmc.riemannian_metric`][]; `ValueError` if `spread` is
     not positive.
     """
     plain = RiemannianKinetic(function("metric", metric))
+    apart = RiemannianKinetic(function("distance", distance))
     spread = positive("spread", spread)
 
-    def shifts(key: PRNGKeyArray, root: MetricRoot, q: PyTree) -> tuple[Array, Array]:
+    def shifts(key: PRNGKeyArray, q: PyTree) -> tuple[Array, Array]:
+        root, _ = _root("distance", apart, q)
         first, second = jr.split(key)
         u, v = _normal(first, q), _normal(second, q)
         s = jnp.asarray(spread, u.dtype)
         return s * root.solve(u, transposed=True), s * root.multiply(v)
 
-    return _metric(_extended(plain, shifts), CopiesKinetic(plain, spread), plain)
+    return _metric(_extended(plain, shifts), CopiesKinetic(plain, apart, spread), plain)
 
 
 def biased_reset_copies_metric(metric: MetricFunction) -> Metric:
@@ -102,7 +117,7 @@ def biased_reset_copies_metric(metric: MetricFunction) -> Metric:
     """
     plain = RiemannianKinetic(function("metric", metric))
 
-    def shifts(key: PRNGKeyArray, root: MetricRoot, q: PyTree) -> tuple[Array, Array]:
+    def shifts(key: PRNGKeyArray, q: PyTree) -> tuple[Array, Array]:
         zeros = jnp.zeros_like(ravel_pytree(q)[0])
         return zeros, zeros
 
@@ -158,10 +173,10 @@ def thermal_metric(kinetic: AbstractThermalKinetic) -> Metric:
 
 
 def _root(
-    plain: RiemannianKinetic, position: PyTree
+    name: str, kinetic: RiemannianKinetic, position: PyTree
 ) -> tuple[MetricRoot, Callable[[Array], PyTree]]:
     """Where a chain stands, and so where the metric has to be right."""
-    matrix = metric_at(plain.metric, position)
+    matrix = metric_at(kinetic.metric, position)
     root = MetricRoot.of(matrix)
     # Its root is NaN, or the logarithm of its determinant, where it is not positive.
     some = root.kinetic(jnp.ones(matrix.shape[0], matrix.dtype))
@@ -172,8 +187,8 @@ def _root(
     root = eqx.error_if(
         root,
         ~good,
-        "`metric` must be finite, symmetric and positive definite at the position of a "
-        "chain.",
+        f"`{name}` must be finite, symmetric and positive definite at the position of "
+        "a chain.",
     )
     return root, ravel_pytree(position)[1]
 
@@ -185,13 +200,13 @@ def _normal(key: PRNGKeyArray, position: PyTree) -> Array:
 
 def _extended(
     plain: RiemannianKinetic,
-    shifts: Callable[[PRNGKeyArray, MetricRoot, PyTree], tuple[Array, Array]],
+    shifts: Callable[[PRNGKeyArray, PyTree], tuple[Array, Array]],
 ) -> Callable[[PRNGKeyArray, PyTree], ExtendedMomentum]:
     def sample(key: PRNGKeyArray, position: PyTree) -> ExtendedMomentum:
-        root, unravel = _root(plain, position)
+        root, unravel = _root("metric", plain, position)
         momentum_key, shifts_key = jr.split(key)
         p = root.multiply(_normal(momentum_key, position))
-        u, v = shifts(shifts_key, root, position)
+        u, v = shifts(shifts_key, position)
         velocity, slope = jax.grad(plain, (0, 1))(unravel(p + v), position)
         force = jax.tree.map(jnp.negative, slope)
         return ExtendedMomentum(unravel(p), unravel(u), unravel(v), velocity, force)

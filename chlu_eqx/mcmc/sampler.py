@@ -19,7 +19,7 @@ from .metric import function
 from .momentum import extended_metric, riemannian_metric, thermal_metric
 
 
-TAO, VERLET = TaoSolver(omega=1.0), CHLUSolver()
+TAO, VERLET = TaoSolver(omega=3.0), CHLUSolver()
 
 
 def rmhmc(
@@ -29,7 +29,7 @@ def rmhmc(
     num_integration_steps: int,
     *,
     solver: diffrax.AbstractSolver = TAO,
-    spread: RealScalarLike = 0.3,
+    spread: RealScalarLike = 0.2,
     reverse_tolerance: float | None = None,
     divergence_threshold: float = 1000,
 ) -> SamplingAlgorithm:
@@ -60,7 +60,7 @@ def rmhmc(
     - `metric`: $G$, as of [`chlu_eqx.RiemannianHamiltonian`][].
     - `num_integration_steps`: the number of steps of a trajectory.
     - `solver`: as of [`chlu_eqx.mcmc.integrator`][]; defaults to
-        [`chlu_eqx.TaoSolver`][] with $\omega = 1$.
+        [`chlu_eqx.TaoSolver`][] with $\omega = 3$.
     - `spread`: $s$, as of [`chlu_eqx.mcmc.extended_metric`][].
     - `reverse_tolerance`: as of [`chlu_eqx.mcmc.integrator`][].
     - `divergence_threshold`: the error of the energy above which a rejection counts as

@@ -108,7 +108,7 @@ LAW = posteriors.Posterior(
     lambda q, alpha: jnp.diag(1 + q**2),
     jr.normal(jr.key(0), (500, 2)),
 )
-NUMBERS = {"step": 0.3, "time": 1.2, "binding": 1.0, "spread": 0.3, "speed": 2.0}
+NUMBERS = {"step": 0.3, "time": 1.2, "turn": 1.5, "spread": 0.3, "speed": 2.0}
 
 
 @pytest.mark.parametrize("name", sorted(METHODS.keys() - {"semi-explicit"}))

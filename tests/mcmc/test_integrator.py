@@ -141,26 +141,29 @@ def test_extended_map(order):
     assert not np.allclose(jacobian, np.eye(8), atol=0.1)
 
 
-def test_law_of_the_copies():
+@pytest.mark.parametrize("distance", [None, metric])
+def test_law_of_the_copies(distance):
     """Their covariances, and the energy which is the negative logarithm of their
     density, less a constant."""
-    momenta, _ = _extended(spread=0.3)
+    given = {} if distance is None else {"distance": distance}
+    momenta = mcmc.extended_metric(metric, 0.3, **given)
+    apart = distance or (lambda q: jnp.eye(2))
     draw = jax.jit(jax.vmap(momenta.sample_momentum, (0, None)))
     m = draw(jr.split(jr.key(0), 40_000), Q0)
-    g = np.asarray(metric(Q0))
+    g, d = np.asarray(metric(Q0)), np.asarray(apart(Q0))
     for found, covariance in (
         (m.p, g),
-        (m.shift, 0.09 * np.linalg.inv(g)),
-        (m.momentum_shift, 0.09 * g),
+        (m.shift, 0.09 * np.linalg.inv(d)),
+        (m.momentum_shift, 0.09 * d),
     ):
         np.testing.assert_allclose(np.cov(found.T), covariance, rtol=0.04, atol=0.01)
     one = jax.tree.map(lambda x: x[0], m)
     energies = [momenta.kinetic_energy(one, q) for q in (Q0, 2 * Q0)]
     densities = []
     for q in (Q0, 2 * Q0):
-        g = np.asarray(metric(q))
-        laws = (one.p, g), (one.shift, 0.09 * np.linalg.inv(g))
-        laws += ((one.momentum_shift, 0.09 * g),)
+        g, d = np.asarray(metric(q)), np.asarray(apart(q))
+        laws = (one.p, g), (one.shift, 0.09 * np.linalg.inv(d))
+        laws += ((one.momentum_shift, 0.09 * d),)
         x = sum(a @ np.linalg.solve(c, a) + np.linalg.slogdet(c)[1] for a, c in laws)
         densities.append(x / 2)
     assert energies[1] - energies[0] == pytest.approx(densities[1] - densities[0])

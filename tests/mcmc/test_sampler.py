@@ -65,8 +65,11 @@ STEPS = (0.5, 0.25, 0.1)
 BOUND = [(h, omega) for h in STEPS for omega in (2.0, 10.0, 100.0)]
 
 
-def test_explicit_is_unbiased():
-    assert _gate(mcmc.extended_metric(steep), cx.TaoSolver, BOUND).max() < 4
+@pytest.mark.parametrize("distance", [None, steep])
+def test_explicit_is_unbiased(distance):
+    given = {} if distance is None else {"distance": distance}
+    momenta = mcmc.extended_metric(steep, **given)
+    assert _gate(momenta, cx.TaoSolver, BOUND).max() < 4
 
 
 def test_copies_apart_are_unbiased():

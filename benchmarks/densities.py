@@ -135,20 +135,18 @@ def short_table(metrics: dict[str, Any]) -> list[list[str]]:
 def bounds_table(metrics: dict[str, Any]) -> list[list[str]]:
     """How far the bound that is trained lies below the importance-weighted one."""
     summary = metrics["summary"]
-    ends = [summary[name] for name in ("elbo", "log_likelihood")]
-    targets = list(next(iter(ends[0].values())))
+    low, high = (summary[name] for name in ("elbo", "log_likelihood"))
+    targets = list(next(iter(low.values())))
+
+    def both(kind: str, target: str) -> str:
+        if target not in low[kind]:
+            return ""
+        ends = (end[kind][target]["median"] for end in (low, high))
+        return " → ".join(map(number, ends))
+
     return [
         ["ELBO → log-likelihood, medians", *targets],
-        *(
-            [
-                kind,
-                *(
-                    " → ".join(number(end[kind][target]["median"]) for end in ends)
-                    for target in targets
-                ),
-            ]
-            for kind in ends[0]
-        ),
+        *([kind, *(both(kind, target) for target in targets)] for kind in low),
     ]
 
 

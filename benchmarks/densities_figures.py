@@ -98,7 +98,7 @@ def densities(shown: Shown) -> Figure:
 
 
 def drawn(shown: Shown) -> Figure:
-    """Held-out points, and samples of the models."""
+    """Points to train on, and samples of the models."""
     figure, axes, names = _panels(shown, "training points")
     for row, (target, models) in zip(axes, shown.items(), strict=True):
         clouds = [load(target).train[:DRAWN]]

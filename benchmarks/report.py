@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import (
+    densities,
     lemniscate,
     noisy_pendulum,
     optimization,
@@ -29,6 +30,11 @@ PAGES = (
 # By the name in the mark: the task whose results these are, on a CPU unless another
 # device is named, and the rows.
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
+    "densities": ("densities", densities.table),
+    "densities_short": ("densities", densities.short_table),
+    "densities_bounds": ("densities", densities.bounds_table),
+    "densities_samples": ("densities", densities.samples_table),
+    "densities_costs": ("densities", densities.costs_table),
     "lemniscate": ("lemniscate", lambda m: lemniscate.table(m["summary"])),
     "sine_waves": ("sine_waves", lambda m: sine_waves.table(m["summary"])),
     "sine_waves_models": (

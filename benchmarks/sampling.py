@@ -24,12 +24,14 @@ several may share a folder.
 """
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from rich.console import Console
+from rich.progress import Progress as Bars
 
 from . import sampling_figures as figures
 from .data.posteriors import POSTERIORS
@@ -49,10 +51,13 @@ from .sampling_runs import Sampling, Size
 
 
 SIZE = Size(chains=16, transitions=50, trials=16, blocks=6)
-# Where third derivatives are dear.
-SMALL = Size(chains=8, transitions=50, trials=16, blocks=6)
+# Smaller ones, where gradients are dear.
+SMALLER = {
+    "logistic, d = 25": Size(chains=8, transitions=50, trials=16, blocks=6),
+    "eight schools": Size(chains=8, transitions=40, trials=10, blocks=4),
+    "funnel, 1 + 10": Size(chains=8, transitions=40, trials=10, blocks=4),
+}
 QUICK = Size(chains=8, transitions=30, trials=3, blocks=2)
-SMALLER = ("eight schools", "funnel, 1 + 10", "logistic, d = 25")
 # Of the softened metrics.
 SHARPNESS = {
     "funnel, 1 + 2": (1.0, 100.0, 1e6),
@@ -148,6 +153,75 @@ def gate_table(rows: list[dict[str, Any]]) -> list[list[str]]:
     ]
 
 
+def run_all(
+    plan: dict[str, tuple[str, ...]],
+    sizes: dict[str, Size],
+    laws: tuple[str, ...],
+    seeds: int,
+    metrics: dict[str, Any],
+    out: Path,
+    bars: Bars,
+) -> figures.Shown:
+    """All runs, by law and sampler, each as it is stored or, if it is of `laws`, made.
+    After each the numbers of all and their summary go into `metrics` and its file; what
+    is to be shown of their draws is returned."""
+    runs, shown = [], {}
+    count = sum(
+        (sizes[law].trials + seeds) * len(laws_of(law, method))
+        for law, methods in plan.items()
+        for method in methods
+    )
+    bar = bars.add_task("", total=count)
+    for law, methods in plan.items():
+        # Made when they are first needed, and no longer kept than that.
+        posterior = cache(POSTERIORS[law])
+        for method in methods:
+            sampling = cache(
+                lambda law=law, method=method, posterior=posterior: Sampling(
+                    posterior(), METHODS[method], sizes[law]
+                )
+            )
+            settings = metrics["environment"] | {
+                "seeds": seeds,
+                "size": sizes[law]._asdict(),
+                "ranges": METHODS[method].ranges,
+            }
+            for alpha in laws_of(law, method):
+                name = f"{title(law, alpha)}: {method}"
+                bars.update(bar, description=name)
+                path = out / "runs" / f"{file_name(name)}.json"
+                run = stored(path, settings)
+                if run is None and law in laws:
+                    began = time.perf_counter()
+                    sharpness = jnp.asarray(1.0 if alpha is None else alpha)
+                    run = {"law": law, "alpha": alpha, "method": method}
+                    run |= sampling().run(sharpness, seeds, lambda: bars.advance(bar))
+                    run["seconds"] = round(time.perf_counter() - began, 1)
+                    write(path, {"settings": settings, "run": run})
+                else:
+                    bars.advance(bar, sizes[law].trials + seeds)
+                if run is not None:
+                    pictured = run.pop("pairs"), run.pop("trace")
+                    shown[title(law, alpha), method] = pictured
+                    runs.append(run)
+                    metrics |= {"runs": runs, "summary": summarise(runs)}
+                    write(out / "metrics.json", metrics)
+    return shown
+
+
+def gates(environment: dict[str, Any], out: Path, bars: Bars) -> list[dict[str, Any]]:
+    """The rows of all rules, as they are stored or made."""
+    rows = []
+    for rule in bars.track(RULES, description="gate"):
+        path = out / "runs" / f"gate_{file_name(rule)}.json"
+        found = stored(path, environment)
+        if found is None:
+            found = {"rows": gate(rule)}
+            write(path, {"settings": environment, "run": found})
+        rows += found["rows"]
+    return rows
+
+
 def main(
     seeds: int = 3,
     quick: bool = False,
@@ -187,76 +261,25 @@ def main(
             "precision": "float64",
             "seeds": seeds,
             "size": (QUICK if quick else SIZE)._asdict(),
-            "small": SMALL._asdict(),
-            "smaller": SMALLER,
+            "smaller": {law: size._asdict() for law, size in SMALLER.items()},
             "ranges": {name: METHODS[name].ranges for name in methods},
         },
     }
-    folder = out / "runs"
     if restart:
-        for path in folder.glob("*.json"):
+        for path in (out / "runs").glob("*.json"):
             path.unlink()
-    rules = () if quick else tuple(RULES)
-    plan = [
-        (law, method, alpha)
-        for law in (QUICK_LAWS if quick else POSTERIORS)
-        for method in methods
-        for alpha in laws_of(law, method)
-    ]
-    runs, gates, shown = [], [], {}
-    samplings: dict[tuple[str, str], Sampling] = {}
-    posteriors: dict[str, Any] = {}
+    sizes = {law: QUICK if quick else SMALLER.get(law, SIZE) for law in POSTERIORS}
+    plan = {law: methods for law in (QUICK_LAWS if quick else POSTERIORS)}
     with progress_bars(console) as bars:
-        size = QUICK if quick else SIZE
-        each = size.trials + seeds
-        bar = bars.add_task("", total=each * (len(plan) + len(rules)))
-        for rule in rules:
-            bars.update(bar, description=f"gate: {rule}")
-            path = folder / f"gate_{file_name(rule)}.json"
-            found = stored(path, metrics["environment"])
-            if found is None:
-                found = {"rows": gate(rule)}
-                write(path, {"settings": metrics["environment"], "run": found})
-            gates += found["rows"]
-            bars.advance(bar, each)
-        for law, method, alpha in plan:
-            name = f"{title(law, alpha)}: {method}"
-            bars.update(bar, description=name)
-            path = folder / f"{file_name(name)}.json"
-            of_law = SMALL if law in SMALLER and not quick else size
-            settings = metrics["environment"] | {
-                "seeds": seeds,
-                "size": of_law._asdict(),
-                "ranges": METHODS[method].ranges,
-            }
-            run = stored(path, settings)
-            if run is None and law in laws:
-                if law not in posteriors:
-                    # Of one law at a time: what is compiled for others is not kept.
-                    posteriors = {law: POSTERIORS[law]()}
-                    samplings = {}
-                if (law, method) not in samplings:
-                    sampling = Sampling(posteriors[law], METHODS[method], of_law)
-                    samplings = {(law, method): sampling}
-                sampling, began = samplings[law, method], time.perf_counter()
-                sharpness = jnp.asarray(1.0 if alpha is None else alpha)
-                found = sampling.run(sharpness, seeds, lambda: bars.advance(bar))
-                run = {"law": law, "alpha": alpha, "method": method} | found
-                run["seconds"] = round(time.perf_counter() - began, 1)
-                write(path, {"settings": settings, "run": run})
-            else:
-                bars.advance(bar, each)
-            if run is None:
-                continue
-            shown[title(law, alpha), method] = run.pop("pairs"), run.pop("trace")
-            runs.append(run)
-            metrics |= {"gate": gates, "runs": runs, "summary": summarise(runs)}
-            write(out / "metrics.json", metrics)
+        if not quick:
+            metrics["gate"] = gates(metrics["environment"], out, bars)
+        shown = run_all(plan, sizes, laws, seeds, metrics, out, bars)
     summary = metrics["summary"]
     for metric in (*SIZES, *WHOLE):
         console.print(drawn(table(summary, metric), f"seeds: {seeds}"))
-    if gates:
-        console.print(drawn(gate_table(gates), "N(0, 1) with the metric 1 + 4 q²"))
+    if not quick:
+        head = "N(0, 1) with the metric 1 + 4 q²"
+        console.print(drawn(gate_table(metrics["gate"]), head))
     pictures = figures.draw(metrics, shown, out)
     if record:
         keep(metrics, pictures)

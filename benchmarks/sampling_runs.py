@@ -144,19 +144,26 @@ class Sampling:
         return self._count(numbers, alpha)
 
     def tune(self, alpha: Scalar, report: Callable[[], None]) -> Numbers:
-        """The numbers of the largest effective sample size for each gradient."""
+        """The numbers of the largest effective sample size for each gradient; where all
+        chains stand still, of the largest jumps."""
         tried = configurations(self.method.ranges, self.size.trials, 0)
         states = self.start(jr.key(3))
-        best, found = -1.0, {}
+        best, found = (-1.0, 0.0), {}
         for i in range(self.size.trials):
             numbers = {name: x[i] for name, x in tried.items()}
             _, block = self._block(numbers, alpha, jr.key(4), states)
             gradients, _ = self.cost(numbers, alpha, block)
-            worth = bulk_ess(np.asarray(block.positions)) / gradients
+            positions = np.asarray(block.positions)
+            worth = bulk_ess(positions) / gradients, self._jumps(positions) / gradients
             if worth > best:
                 best, found = worth, numbers
             report()
         return found
+
+    def _jumps(self, positions: np.ndarray) -> float:
+        """The mean square of a transition's, over the variance, where that is least."""
+        squares = np.mean(np.diff(positions, axis=1) ** 2, axis=(0, 1))
+        return float(np.min(squares / np.var(self.posterior.draws, axis=0)))
 
     def run(
         self, alpha: Scalar, seeds: int, report: Callable[[], None]

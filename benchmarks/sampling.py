@@ -156,15 +156,14 @@ def gate_table(rows: list[dict[str, Any]]) -> list[list[str]]:
 def run_all(
     plan: dict[str, tuple[str, ...]],
     sizes: dict[str, Size],
-    laws: tuple[str, ...],
     seeds: int,
     metrics: dict[str, Any],
     out: Path,
     bars: Bars,
 ) -> figures.Shown:
-    """All runs, by law and sampler, each as it is stored or, if it is of `laws`, made.
-    After each the numbers of all and their summary go into `metrics` and its file; what
-    is to be shown of their draws is returned."""
+    """All runs, each as it is stored or made. After each the numbers of all and their
+    summary go into `metrics` and its file; what is to be shown of their draws is
+    returned, by law and sampler."""
     runs, shown = [], {}
     count = sum(
         (sizes[law].trials + seeds) * len(laws_of(law, method))
@@ -191,7 +190,7 @@ def run_all(
                 bars.update(bar, description=name)
                 path = out / "runs" / f"{file_name(name)}.json"
                 run = stored(path, settings)
-                if run is None and law in laws:
+                if run is None:
                     began = time.perf_counter()
                     sharpness = jnp.asarray(1.0 if alpha is None else alpha)
                     run = {"law": law, "alpha": alpha, "method": method}
@@ -200,12 +199,11 @@ def run_all(
                     write(path, {"settings": settings, "run": run})
                 else:
                     bars.advance(bar, sizes[law].trials + seeds)
-                if run is not None:
-                    pictured = run.pop("pairs"), run.pop("trace")
-                    shown[title(law, alpha), method] = pictured
-                    runs.append(run)
-                    metrics |= {"runs": runs, "summary": summarise(runs)}
-                    write(out / "metrics.json", metrics)
+                pictured = run.pop("pairs"), run.pop("trace")
+                shown[title(law, alpha), method] = pictured
+                runs.append(run)
+                metrics |= {"runs": runs, "summary": summarise(runs)}
+                write(out / "metrics.json", metrics)
     return shown
 
 
@@ -237,7 +235,7 @@ def main(
     Args:
         seeds: how many runs to make of each tuned sampler on each law.
         quick: three samplers on one law, hardly tuned: two minutes on two cores.
-        laws: which to sample; what was stored of others is shown too.
+        laws: which to sample.
         out: where to write metrics.json, what is done and the pictures.
         record: also keep the numbers under benchmarks/results and the pictures under
             docs, for README and docs.
@@ -250,12 +248,15 @@ def main(
     jax.config.update("jax_enable_x64", True)
     console = Console()
     seeds = 1 if quick else seeds
-    laws = QUICK_LAWS if quick else laws
+    command = f"python -m benchmarks sampling --seeds {seeds}"
+    if quick:
+        laws, command = QUICK_LAWS, "python -m benchmarks sampling --quick"
+    elif laws != tuple(POSTERIORS):
+        command += " --laws " + " ".join(f'"{law}"' for law in laws)
     methods = QUICK_METHODS if quick else tuple(METHODS)
     metrics: dict[str, Any] = {
         "task": "sampling",
-        "command": "python -m benchmarks sampling"
-        + (" --quick" if quick else f" --seeds {seeds}"),
+        "command": command,
         "environment": environment(),
         "settings": {
             "precision": "float64",
@@ -269,11 +270,11 @@ def main(
         for path in (out / "runs").glob("*.json"):
             path.unlink()
     sizes = {law: QUICK if quick else SMALLER.get(law, SIZE) for law in POSTERIORS}
-    plan = {law: methods for law in (QUICK_LAWS if quick else POSTERIORS)}
+    plan = {law: methods for law in laws}
     with progress_bars(console) as bars:
         if not quick:
             metrics["gate"] = gates(metrics["environment"], out, bars)
-        shown = run_all(plan, sizes, laws, seeds, metrics, out, bars)
+        shown = run_all(plan, sizes, seeds, metrics, out, bars)
     summary = metrics["summary"]
     for metric in (*SIZES, *WHOLE):
         console.print(drawn(table(summary, metric), f"seeds: {seeds}"))

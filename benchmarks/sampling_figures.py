@@ -147,7 +147,7 @@ def pairs(found: dict[str, tuple], law: str, limits: tuple) -> Figure:
     """Draws of the first two coordinates, exact ones first."""
     exact = np.asarray(POSTERIORS[law]().draws)[:400, :2]
     panels = {"exact draws": exact} | {k: np.array(v[0]) for k, v in found.items()}
-    figure, axes = _panels(len(panels), 2.4, 2.4, 3)
+    figure, axes = _panels(len(panels), 2.2, 2.2, 5)
     for ax, (name, points) in zip(axes, panels.items(), strict=True):
         color = STYLES.get(name, {"color": "tab:green"})["color"]
         ax.plot(*points.T, ".", ms=3, alpha=0.6, color=color)

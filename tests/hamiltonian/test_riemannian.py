@@ -74,15 +74,17 @@ def _exact(term, y0):
     """Forward and backward in time."""
     if not _kept():
         solution = jax.jit(
-            lambda t1: diffrax.diffeqsolve(
-                term,
-                diffrax.Tsit5(),
-                0.0,
-                t1,
-                None,
-                y0,
-                stepsize_controller=diffrax.PIDController(rtol=1e-9, atol=1e-9),
-            ).ys
+            lambda t1: (
+                diffrax.diffeqsolve(
+                    term,
+                    diffrax.Tsit5(),
+                    0.0,
+                    t1,
+                    None,
+                    y0,
+                    stepsize_controller=diffrax.PIDController(rtol=1e-9, atol=1e-9),
+                ).ys
+            )
         )
         _kept().extend(ravel_pytree(solution(t))[0] for t in (0.5, -0.5))
     return np.stack(_kept())

@@ -172,7 +172,7 @@ def _implicit(
         y0 = state[:2]
         y1, _ = _move(solver, term, h, y0, none)
         if reverse_tolerance != math.inf:
-            tolerance = reverse_tolerance or jnp.finfo(h.dtype).eps ** 0.5
+            tolerance = reverse_tolerance or float(jnp.finfo(h.dtype).eps) ** 0.5
             again, _ = _move(solver, term, -h, y1, none)
             away, _ = ravel_pytree(axpy(-1, again, y0))
             returned = jnp.all(jnp.abs(away) <= tolerance)

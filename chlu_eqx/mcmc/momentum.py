@@ -182,7 +182,7 @@ def _root(
     some = root.kinetic(jnp.ones(matrix.shape[0], matrix.dtype))
     good = jnp.all(jnp.isfinite(matrix)) & jnp.isfinite(some)
     if matrix.ndim == 2:
-        tolerance = jnp.finfo(matrix.dtype).eps ** 0.5 * jnp.max(jnp.abs(matrix))
+        tolerance = float(jnp.finfo(matrix.dtype).eps) ** 0.5 * jnp.max(jnp.abs(matrix))
         good &= jnp.all(jnp.abs(matrix - matrix.T) <= tolerance)
     root = eqx.error_if(
         root,

@@ -96,7 +96,7 @@ def _slopes(x: Array) -> Array:
     large where the one takes over from the other."""
     a, b, f = x[:, None], x[None, :], _function(0, x)
     mean, gap = (a + b) / 2, a - b
-    near = jnp.abs(gap) < jnp.finfo(x.dtype).eps ** 0.2 * (1 + jnp.abs(mean))
+    near = jnp.abs(gap) < float(jnp.finfo(x.dtype).eps) ** 0.2 * (1 + jnp.abs(mean))
     node = gap / 12**0.5
     between = (_function(1, mean - node) + _function(1, mean + node)) / 2
     quotient = (f[:, None] - f[None, :]) / jnp.where(near, 1, gap)
@@ -107,7 +107,7 @@ def _bends(x: Array) -> Array:
     """The divided differences of three, of `x` that ascend."""
     low, middle, high = np.sort(np.indices(x.shape * 3), axis=0)
     mean, gap = (x[low] + x[middle] + x[high]) / 3, x[high] - x[low]
-    near = gap < jnp.finfo(x.dtype).eps ** 0.25 * (1 + jnp.abs(mean))
+    near = gap < float(jnp.finfo(x.dtype).eps) ** 0.25 * (1 + jnp.abs(mean))
     slopes = _slopes(x)
     change = slopes[high, middle] - slopes[middle, low]
     return jnp.where(near, _function(2, mean) / 2, change / jnp.where(near, 1, gap))

@@ -12,11 +12,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from .pictures import save_all
+from .pictures import charts, save_all
 
 
 COLUMNS = 3
-STYLES = {
+STYLES: dict[str, Any] = {
     "momentum": {"color": "tab:blue", "marker": "o"},
     "Nesterov": {"color": "tab:green", "marker": "s"},
     "Adam": {"color": "tab:gray", "marker": "D"},
@@ -81,14 +81,7 @@ def ends(summary: dict[str, Any]) -> Figure:
     """For each problem and optimiser: median and range of the value in the end, and the
     share of configurations that failed."""
     problems = list(summary)
-    figure, (left, right) = plt.subplots(
-        1,
-        2,
-        figsize=(10.5, 0.55 * len(problems) + 1.4),
-        layout="constrained",
-        sharey=True,
-        width_ratios=(3, 2),
-    )
+    figure, left, right = charts(problems)
     places = np.arange(len(problems))
     for i, (name, style) in enumerate(STYLES.items()):
         y = places + 0.13 * (i - (len(STYLES) - 1) / 2)
@@ -100,13 +93,6 @@ def ends(summary: dict[str, Any]) -> Figure:
         left.hlines(y, low, high, color=style["color"], lw=1.5)
         left.plot(middle, y, ls="", ms=5, label=name, **style)
         right.plot(100 * failures, y, ls="", ms=5, **style)
-    for ax in (left, right):
-        ax.grid(axis="x", alpha=0.3)
-        for place in places[:-1] + 0.5:
-            ax.axhline(place, color="0.85", lw=0.8)
-        ax.tick_params(labelsize=9)
-    left.set_yticks(places, problems)
-    left.set_ylim(len(problems) - 0.5, -0.5)
     left.set_xlabel("log10 f after twice the tuning horizon, median and range")
     right.set_xlabel("configurations that fail, %")
     right.set_xlim(-3, 103)

@@ -14,14 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .data.posteriors import POSTERIORS
-from .pictures import save_all
+from .pictures import charts, save_all
 from .record import file_name
 
 
 # By law and sampler: draws of two coordinates, and a chain's first coordinate.
 Shown = dict[tuple[str, str], tuple[list[list[float]], list[float]]]
 
-STYLES = {
+STYLES: dict[str, Any] = {
     "explicit": {"color": "tab:red", "marker": "P"},
     "explicit, D = G": {"color": "tab:orange", "marker": "d"},
     "copies reset": {"color": "tab:pink", "marker": "X"},
@@ -66,14 +66,7 @@ def sizes(summary: dict[str, Any]) -> Figure:
     """For each law and sampler: effective sample size for each thousand gradients, and
     by how much its draws are off."""
     laws = list(summary["bias"])
-    figure, (left, right) = plt.subplots(
-        1,
-        2,
-        figsize=(10.5, 0.55 * len(laws) + 1.4),
-        layout="constrained",
-        sharey=True,
-        width_ratios=(3, 2),
-    )
+    figure, left, right = charts(laws)
     places = np.arange(len(laws))
     for i, (name, style) in enumerate(STYLES.items()):
         y = places + 0.1 * (i - (len(STYLES) - 1) / 2)
@@ -87,15 +80,8 @@ def sizes(summary: dict[str, Any]) -> Figure:
         left.plot(middle, y, ls="", ms=5, label=name, **style)
         bias = [summary["bias"][law].get(name, np.nan) for law in laws]
         right.plot(bias, y, ls="", ms=5, **style)
-    for ax in (left, right):
-        ax.grid(axis="x", alpha=0.3)
-        for place in places[:-1] + 0.5:
-            ax.axhline(place, color="0.85", lw=0.8)
-        ax.tick_params(labelsize=9)
     if np.any(np.isfinite(left.dataLim.intervalx)):
         left.set_xscale("log")
-    left.set_yticks(places, laws)
-    left.set_ylim(len(laws) - 0.5, -0.5)
     left.set_xlabel("effective sample size per 1000 gradients, median and range")
     right.axvline(4, color="k", lw=0.8, ls=":")
     right.set_xlim(0, None)
@@ -113,7 +99,7 @@ def gate(rows: list[dict[str, Any]]) -> Figure:
         found = [row for row in rows if row["rule"] == rule]
         x = place + np.arange(len(found))
         means, errors = ([row[key] for row in found] for key in ("mean", "error"))
-        style: Any = STYLES.get(rule, {"color": "tab:brown", "marker": "h"})
+        style = STYLES.get(rule, {"color": "tab:brown", "marker": "h"})
         low, high = (np.add(means, n * np.array(errors)) for n in (-2, 2))
         ax.vlines(x, low, high, color=style["color"])
         ax.plot(x, means, ls="", ms=5, **style)

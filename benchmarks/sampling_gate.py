@@ -33,22 +33,20 @@ def _tao(omega: Scalar) -> Callable:
 
 
 PLAIN = mcmc.riemannian_metric(_metric)
-# By name: the integrator of a binding, the law of the momenta, and how many chains.
+# By name: the integrator of a binding, and the law of the momenta.
 RULES = {
-    "explicit": (_tao, mcmc.extended_metric(_metric), CHAINS),
-    "copies reset": (_tao, mcmc.biased_reset_copies_metric(_metric), CHAINS),
-    "implicit midpoint": (lambda omega: integrators.implicit_midpoint, PLAIN, CHAINS),
+    "explicit": (_tao, mcmc.extended_metric(_metric)),
+    "copies reset": (_tao, mcmc.biased_reset_copies_metric(_metric)),
+    "implicit midpoint": (lambda omega: integrators.implicit_midpoint, PLAIN),
     "generalised leapfrog, no step back": (
         lambda omega: mcmc.integrator(
             cx.GeneralizedLeapfrog(), reverse_tolerance=float("inf")
         ),
         PLAIN,
-        CHAINS,
     ),
     "generalised leapfrog": (
         lambda omega: mcmc.integrator(cx.GeneralizedLeapfrog()),
         PLAIN,
-        CHAINS,
     ),
 }
 BOUND = ("explicit", "copies reset")
@@ -56,7 +54,7 @@ BOUND = ("explicit", "copies reset")
 
 def gate(name: str) -> list[dict[str, Any]]:
     """The mean of q², which is 1, with its standard error, for steps and bindings."""
-    integrator, momenta, chains = RULES[name]
+    integrator, momenta = RULES[name]
 
     @jax.jit
     def run(h: Scalar, omega: Scalar) -> tuple[Array, Array]:
@@ -72,15 +70,15 @@ def gate(name: str) -> list[dict[str, Any]]:
             return squares.mean(), rates.mean()
 
         start, keys = jr.split(jr.key(0))
-        q = jr.normal(start, (chains, 1))
-        return jax.vmap(chain)(jr.split(keys, chains), q)
+        q = jr.normal(start, (CHAINS, 1))
+        return jax.vmap(chain)(jr.split(keys, CHAINS), q)
 
     rows = []
     for h in LENGTHS:
         for omega in BINDINGS if name in BOUND else (None,):
             found, rates = run(jnp.asarray(h), jnp.asarray(omega or 0.0))
             found = np.asarray(found)
-            error = float(found.std() / np.sqrt(chains))
+            error = float(found.std() / np.sqrt(CHAINS))
             rows.append(
                 {
                     "rule": name,

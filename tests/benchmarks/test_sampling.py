@@ -152,8 +152,7 @@ def test_gate(monkeypatch):
     """It lets the exact rule pass and not the other."""
     monkeypatch.setattr(sampling_gate, "TRANSITIONS", 200)
     monkeypatch.setattr(sampling_gate, "LENGTHS", (0.5,))
-    rules = {k: (*v[:2], 500) for k, v in sampling_gate.RULES.items()}
-    monkeypatch.setattr(sampling_gate, "RULES", rules)
+    monkeypatch.setattr(sampling_gate, "CHAINS", 500)
     scores = {
         k: [r["score"] for r in sampling_gate.gate(k)] for k in sampling_gate.BOUND
     }

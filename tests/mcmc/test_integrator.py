@@ -251,12 +251,38 @@ def test_no_other_root():
 
     there, back = end(math.inf)
     # (NaN is what the solver itself gave up.)
-    astray = np.abs(back - q[:, 0]) > 1e-6
+    astray = np.abs(back - q[:, 0]) > 1e-4
     assert astray.any()
     checked, _ = end(None)
     assert np.all(np.isnan(checked[astray]))
     fine = np.isfinite(there) & (np.abs(back - q[:, 0]) < 1e-9)
     np.testing.assert_array_equal(checked[fine], there[fine])
+
+
+def test_reverse_of_what_passes():
+    """It passes too: in a funnel, whose scales differ, errors of the roots decide
+    nothing. A chain whose ways into the neck pass and whose ways out do not stays
+    there."""
+    funnel = lambda q: -(q[0] ** 2) / 18 + q[0] - jnp.exp(q[0]) * q[1:] @ q[1:] / 2  # noqa: E731
+    momenta = mcmc.riemannian_metric(mcmc.SoftAbsMetric(funnel, 1.0))
+    solver = cx.GeneralizedLeapfrog(optx.FixedPointIteration(1e-9, 1e-9), 50)
+    step = mcmc.integrator(solver)(funnel, momenta.kinetic_energy)
+
+    @jax.jit
+    @jax.vmap
+    def run(key):
+        keys = jr.split(key, 3)
+        v = 3 * jr.normal(keys[0], (1,))
+        q = jnp.concatenate([v, jnp.exp(-v / 2) * jr.normal(keys[1], (2,))])
+        p = momenta.sample_momentum(keys[2], q)
+        there = step(IntegratorState(q, p, *jax.value_and_grad(funnel)(q)), 0.5)
+        turned = there._replace(momentum=-there.momentum)
+        return jnp.isfinite(there.position[0]), step(turned, 0.5).position - q, q
+
+    passed, away, q = (np.asarray(x) for x in run(jr.split(jr.key(0), 1000)))
+    assert passed.mean() > 0.8
+    size = np.abs(q[passed]).max(-1)
+    assert np.max(np.abs(away[passed]).max(-1) / size) < 1e-4
 
 
 @pytest.mark.parametrize("solver", [*IMPLICIT, cx.TaoSolver()], ids=str)

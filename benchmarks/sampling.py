@@ -51,11 +51,13 @@ from .sampling_runs import Sampling, Size
 
 
 SIZE = Size(chains=16, transitions=50, trials=16, blocks=6)
-# Smaller ones, where gradients are dear.
-SMALLER = {
+# Fewer chains where gradients are dear, longer ones where draws are worth little.
+FUNNELS = Size(chains=8, transitions=80, trials=10, blocks=12)
+OWN_SIZES = {
     "logistic, d = 25": Size(chains=8, transitions=50, trials=16, blocks=6),
-    "eight schools": Size(chains=8, transitions=40, trials=10, blocks=4),
-    "funnel, 1 + 10": Size(chains=8, transitions=40, trials=10, blocks=4),
+    "eight schools": FUNNELS,
+    "funnel, 1 + 2": FUNNELS,
+    "funnel, 1 + 10": FUNNELS,
 }
 QUICK = Size(chains=8, transitions=30, trials=3, blocks=2)
 # Of the softened metrics.
@@ -262,14 +264,14 @@ def main(
             "precision": "float64",
             "seeds": seeds,
             "size": (QUICK if quick else SIZE)._asdict(),
-            "smaller": {law: size._asdict() for law, size in SMALLER.items()},
+            "own_sizes": {law: size._asdict() for law, size in OWN_SIZES.items()},
             "ranges": {name: METHODS[name].ranges for name in methods},
         },
     }
     if restart:
         for path in (out / "runs").glob("*.json"):
             path.unlink()
-    sizes = {law: QUICK if quick else SMALLER.get(law, SIZE) for law in POSTERIORS}
+    sizes = {law: QUICK if quick else OWN_SIZES.get(law, SIZE) for law in POSTERIORS}
     plan = {law: methods for law in laws}
     with progress_bars(console) as bars:
         if not quick:

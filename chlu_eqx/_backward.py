@@ -177,8 +177,8 @@ def is_lost(found: PyTree, y0: PyTree, y: PyTree, rtol: float) -> Array:
     """Whether a walk back from `y` found another state than `y0`, where it began."""
 
     def largest(*trees: PyTree) -> Array:
-        leaves = [x for x in jax.tree.leaves(trees) if x.size]
-        return functools.reduce(jnp.maximum, [jnp.max(jnp.abs(x)) for x in leaves])
+        sizes = [jnp.max(jnp.abs(x), initial=0.0) for x in jax.tree.leaves(trees)]
+        return functools.reduce(jnp.maximum, sizes)
 
     error = largest(jax.tree.map(jnp.subtract, found, y0))
     return error > rtol * largest(y0, y)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import diffrax
@@ -10,10 +11,11 @@ import jax.numpy as jnp
 from blackjax.mcmc.integrators import IntegratorState
 from jaxtyping import Array, PyTree, Scalar
 
+from .._backward import is_lost
 from .._checks import positive
 from ..hamiltonian import SeparableHamiltonian
 from ..solver import AbstractReversibleSolver, TaoSolver
-from ..solver.base import axpy
+from ..solver.base import all_finite, axpy
 from ..solver.composition import AbstractComposition
 from ..solver.equation import AbstractImplicit
 from ..term import HamiltonianTerm
@@ -176,14 +178,9 @@ def _implicit(
         if reverse_tolerance != math.inf:
             tolerance = reverse_tolerance or float(jnp.finfo(h.dtype).eps) ** (1 / 3)
             again, _ = _move(solver, term, -h, y1, none)
-
-            def close(x0: Array, x1: Array, x: Array) -> Array:
-                size = jnp.max(jnp.maximum(jnp.abs(x0), jnp.abs(x1)), initial=0)
-                return jnp.all(jnp.abs(x - x0) <= tolerance * size)
-
-            returned = jax.tree.reduce(
-                jnp.logical_and, jax.tree.map(close, y0, y1, again)
-            )
+            lost = jax.tree.map(partial(is_lost, rtol=tolerance), again, y0, y1)
+            # Of what is not finite it says nothing.
+            returned = all_finite(again) & ~jax.tree.reduce(jnp.logical_or, lost)
             y1 = jax.tree.map(lambda x: jnp.where(returned, x, jnp.nan), y1)
         q, p = y1
         return IntegratorState(q, p, *gradient(q))

@@ -8,8 +8,21 @@ from latex2mathml.converter import convert
 
 def on_page_content(content: str, **_) -> str:
     def draw(match: re.Match[str]) -> str:
-        display = "block" if match[1] == "div" else "inline"
-        return convert(html.unescape(match[2]), display=display)
+        display = "block" if match["tag"] == "div" else "inline"
+        # The converter knows aligned lines by their other name.
+        latex = html.unescape(match["latex"]).replace("{aligned}", "{split}")
+        math = convert(latex, display=display)
+        # As TeX has it: no space inside bars, a little around the names of functions.
+        bar = r'<mo( stretchy="false")?>&#x0007C;'
+        tight = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;'
+        loose = r'<mo lspace="0.167em" rspace="0.167em">\1</mo>'
+        math = re.sub(r"<mi>([a-z]{2,})</mi>", loose, re.sub(bar, tight, math))
+        # The box is kept, with the comma after it: extra.css keeps these together, and
+        # the theme lets a wide formula scroll in it.
+        return f"{match['open']}{math}{match['comma']}{match['close']}"
 
-    pattern = r'<(div|span) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
+    pattern = (
+        r'(?P<open><(?P<tag>div|span) class="arithmatex">)\\[(\[](?P<latex>.*?)\\[)\]]'
+        r"(?P<close></(?P=tag)>)(?P<comma>[.,;:?!)]*)"
+    )
     return re.sub(pattern, draw, content, flags=re.DOTALL)

@@ -13,8 +13,8 @@ def on_page_content(content: str, **_) -> str:
         latex = html.unescape(match["latex"]).replace("{aligned}", "{split}")
         math = convert(latex, display=display)
         # As TeX has it: no space inside bars, a little around the names of functions.
-        bar = r'<mo( stretchy="false")?>&#x0007C;'
-        tight = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;'
+        bar = r"<mo(?![^>]*form)[^>]*>(&#x0007C;|&#x02016;)"
+        tight = r'<mo stretchy="false" lspace="0" rspace="0">\1'
         loose = r'<mo lspace="0.167em" rspace="0.167em">\1</mo>'
         math = re.sub(r"<mi>([a-z]{2,})</mi>", loose, re.sub(bar, tight, math))
         # The box is kept, with the comma after it: extra.css keeps these together, and

@@ -5,42 +5,18 @@ import sys
 
 import tyro
 
-from . import (
-    densities,
-    digits,
-    lemniscate,
-    noisy_pendulum,
-    optimization,
-    pixel_dynamics,
-    report,
-    sampling,
-    sequences,
-    sine_waves,
-    speed,
-    work_precision,
-)
-
-
-TASKS = {
-    "densities": densities.main,
-    "digits": digits.main,
-    "lemniscate": lemniscate.main,
-    "noisy_pendulum": noisy_pendulum.main,
-    "optimization": optimization.main,
-    "pixel_dynamics": pixel_dynamics.main,
-    "sampling": sampling.main,
-    "sequences": sequences.main,
-    "sine_waves": sine_waves.main,
-    "speed": speed.main,
-    "work_precision": work_precision.main,
-    "report": report.main,
-}
+from . import everything, pages, report
 
 
 def main() -> None:
     arguments = sys.argv[1:] or ["--help"]
     tyro.extras.subcommand_cli_from_dict(
-        TASKS,
+        {
+            **everything.TASKS,
+            "all": everything.main,
+            "report": report.main,
+            "pages": pages.main,
+        },
         prog="python -m benchmarks",
         description="The papers' tasks, and what the code costs.",
         args=arguments,

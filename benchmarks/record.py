@@ -1,5 +1,6 @@
 """What every results file holds beside its numbers, and how it is written."""
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -8,7 +9,7 @@ import platform
 import re
 import shutil
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,18 @@ def stored(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     return found["run"] if same else None
 
 
+def is_done(folder: Path, made: dict[str, Any]) -> bool:
+    """Whether a task was finished in this folder, in this way."""
+    path = folder / "done.json"
+    if not path.exists():
+        return False
+    return json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(made))
+
+
+def mark_done(folder: Path, made: dict[str, Any]) -> None:
+    write(folder / "done.json", made)
+
+
 def file_name(title: str) -> str:
     """The words of a title."""
     return "_".join(re.findall(r"\w+", title.lower()))
@@ -76,9 +89,23 @@ def keep(metrics: dict[str, Any], pictures: Iterable[Path]) -> None:
         shutil.copy(picture, FIGURES)
 
 
+# The bar above all others, where a task is one of many: title, what is done, of what.
+_whole: list[tuple[str, int, int]] = []
+
+
+@contextlib.contextmanager
+def whole(title: str, done: int, total: int) -> Iterator[None]:
+    """Inside, every view of progress begins with a bar of what this is part of."""
+    _whole.append((title, done, total))
+    try:
+        yield
+    finally:
+        _whole.pop()
+
+
 def progress_bars(console: Console) -> Bars:
     """Progress bars that tell what is done, of how much, and the times."""
-    return Bars(
+    bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed}/{task.total}"),
@@ -86,6 +113,18 @@ def progress_bars(console: Console) -> Bars:
         TimeRemainingColumn(),
         console=console,
     )
+    for title, done, total in _whole:
+        bars.add_task(title, completed=done, total=total)
+    return bars
+
+
+def markdown(lines: list[list[str]]) -> list[str]:
+    """A head and its rows, for README and docs."""
+    head, *rows = lines
+    lines = [head, ["---"] * len(head), *rows]
+    # A bar would end its cell.
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return ["| " + " | ".join(line) + " |" for line in escaped]
 
 
 def finite(x: Any) -> float | None:

@@ -23,11 +23,20 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress as Bars
 
 from . import sequences_figures as figures
 from .data import digits
-from .record import cell, drawn, environment, keep, number, spread, write
+from .record import (
+    cell,
+    drawn,
+    environment,
+    keep,
+    number,
+    progress_bars,
+    spread,
+    write,
+)
 from .runs import by_model
 from .sequences_models import KINDS, start
 from .sequences_training import (
@@ -73,7 +82,7 @@ def jacobian(cell: Any, inputs: Array) -> Float[Array, "size size"]:
     return jax.lax.scan(step, (h, jnp.eye(h.size)), inputs)[0][1]
 
 
-def gradients(seeds: int) -> dict[str, dict[str, Any]]:
+def gradients(seeds: int, bars: Bars) -> dict[str, dict[str, Any]]:
     """By kind of cell, in its first setting, and by length: the largest singular value
     of ∂h_T/∂h_0, and the root of the mean square of all, which is what becomes of a
     gradient of random direction."""
@@ -86,7 +95,7 @@ def gradients(seeds: int) -> dict[str, dict[str, Any]]:
 
     found: dict[str, dict[str, Any]] = {}
     with jax.enable_x64(True):
-        for kind in track(KINDS, "gradients"):
+        for kind in bars.track(KINDS, description="gradients"):
             found[kind] = {}
             for length in GRADIENT_LENGTHS:
                 values = [sigmas(kind, length, seed) for seed in range(seeds)]
@@ -239,6 +248,8 @@ def main(
             "digits": best_of("digits", "half", *KINDS),
         }
         best["digits"][WHOLE] = best_of("digits", "large", "LSTM")["LSTM"]
+    with progress_bars(console) as bars:
+        slopes = gradients(seeds, bars)
     metrics: dict[str, Any] = {
         "task": "sequences",
         "command": "python -m benchmarks sequences"
@@ -257,7 +268,7 @@ def main(
                 for task, choices in best.items()
             },
         },
-        "gradients": gradients(seeds),
+        "gradients": slopes,
         "runs": {},
     }
     for name, problem in problems.items():

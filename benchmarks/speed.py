@@ -18,9 +18,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from rich.console import Console
-from rich.progress import track
 
-from .record import drawn, environment, keep, write
+from .record import drawn, environment, keep, progress_bars, write
 from .speed_cases import Comparison, COMPARISONS, MEMORY
 
 
@@ -113,12 +112,16 @@ def memory_table(found: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def main(
-    repeats: int = 31, out: Path = Path("out/speed"), record: bool = False
+    repeats: int = 31,
+    quick: bool = False,
+    out: Path = Path("out/speed"),
+    record: bool = False,
 ) -> None:
     """Time the solvers against code written by hand and against diffrax's own.
 
     Args:
         repeats: how many times to run each pair.
+        quick: three times: about a minute.
         out: where to write metrics.json and the picture.
         record: also keep the numbers under benchmarks/results and the picture under
             docs.
@@ -127,15 +130,19 @@ def main(
     jax.config.update("jax_enable_x64", True)
     console = Console()
     cases = [(c, batch) for c in COMPARISONS for batch in c.cases]
-    found = [
-        compare(*case, repeats) for case in track(cases, "comparing", console=console)
-    ]
+    repeats = 3 if quick else repeats
+    with progress_bars(console) as bars:
+        found = [
+            compare(*case, repeats)
+            for case in bars.track(cases, description="comparing")
+        ]
     sizes = [
         memory(name, 64, n) for name, (_, numbers) in MEMORY.items() for n in numbers
     ]
     metrics = {
         "task": "speed",
-        "command": f"python -m benchmarks speed --repeats {repeats}",
+        "command": "python -m benchmarks speed"
+        + (" --quick" if quick else f" --repeats {repeats}"),
         "environment": environment(),
         "found": found,
         "memory": sizes,

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from rich.console import Console
 
 from benchmarks import sequences as task, sequences_training as training
 from benchmarks.data import digits, sequences
+from benchmarks.record import progress_bars
 from benchmarks.sequences_models import KINDS, make, start
 from chlu_eqx.nn import RNN
 
@@ -78,7 +80,7 @@ def test_gradients_of_hamiltonian_cells_stay(monkeypatch):
     monkeypatch.setattr(task, "GRADIENT_UNITS", 4)
     kinds = {k: KINDS[k] for k in ("CHLU", "Hamiltonian RNN", "LSTM")}
     monkeypatch.setattr(task, "KINDS", kinds)
-    found = task.gradients(1)
+    found = task.gradients(1, progress_bars(Console()))
     for kind in ("CHLU", "Hamiltonian RNN"):
         for values in found[kind].values():
             assert 1 <= values["rms"]["median"] <= values["largest"]["median"] < 100

@@ -7,29 +7,40 @@ from typing import Any
 
 from . import (
     densities,
+    exact_statements,
     lemniscate,
     noisy_pendulum,
     optimization,
+    optimization_figures,
     pixel_dynamics,
     sampling,
+    sampling_figures,
     scores,
     sequences,
+    sequences_figures,
     sine_waves,
     speed,
     work_precision,
+    work_precision_figures,
 )
-from .record import RESULTS, ROOT
+from .claims import ledger
+from .record import FIGURES, markdown, RESULTS, ROOT
 
 
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "benchmarks.md",
     ROOT / "docs" / "precision.md",
-    ROOT / "docs" / "api" / "adjoint.md",
+    ROOT / "docs" / "memory.md",
 )
+LEDGER = ROOT / "docs" / "claims.md"
 # By the name in the mark: the task whose results these are, on a CPU unless another
 # device is named, and the rows.
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
+    "exact_statements": (
+        "exact_statements",
+        lambda m: exact_statements.table(m["found"]),
+    ),
     "densities": ("densities", densities.table),
     "densities_short": ("densities", densities.short_table),
     "densities_bounds": ("densities", densities.bounds_table),
@@ -94,13 +105,23 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
     ),
 }
 
+# The pictures that results files hold all of. Others show states and images, which they
+# do not: `python -m benchmarks TASK --record` draws them.
+DRAWN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "optimization": lambda m: optimization_figures.draw(m, FIGURES),
+    "sampling": lambda m: sampling_figures.draw(m, {}, FIGURES),
+    "sequences": lambda m: sequences_figures.draw(
+        m, sequences.title, sequences.CALL, FIGURES
+    ),
+    "speed": lambda m: speed.draw(m["found"], FIGURES / "speed.png"),
+    "work_precision": lambda m: work_precision_figures.draw(m, FIGURES),
+}
+
 
 def _block(name: str) -> str:
     task, table = TABLES[name]
     file = RESULTS / (f"{task}.json" if "/" in task else f"{task}/cpu.json")
     metrics = json.loads(file.read_text(encoding="utf-8"))
-    head, *lines = table(metrics)
-    rows = [head, ["---"] * len(head), *lines]
     where = metrics["environment"]
     versions = ", ".join(
         f"{name} {where['packages'][name]}" for name in ("jax", "equinox", "diffrax")
@@ -109,7 +130,7 @@ def _block(name: str) -> str:
     device = cores if where["platform"] == "cpu" else where["device"]
     return "\n".join(
         [
-            *("| " + " | ".join(row) + " |" for row in rows),
+            *markdown(table(metrics)),
             "",
             f"`{metrics['command']}`, {device}, {versions}.",
         ]
@@ -127,6 +148,10 @@ def render(text: str) -> str:
 
 
 def main() -> None:
-    """Fill the tables of README and docs from the committed results files."""
+    """From the committed results files make the tables of README and docs, the ledger
+    of claims, and the pictures that are of these numbers alone."""
     for page in PAGES:
         page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+    LEDGER.write_text(ledger.page(), encoding="utf-8")
+    for task, draw in DRAWN.items():
+        draw(json.loads((RESULTS / task / "cpu.json").read_text(encoding="utf-8")))

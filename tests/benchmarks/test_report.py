@@ -1,5 +1,6 @@
 """What README and docs say is so."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -7,12 +8,13 @@ import tomllib
 
 import pytest
 
-from benchmarks import report
+from benchmarks import everything, pages, report
+from benchmarks.claims import ledger
+from benchmarks.claims.claim import metrics
 
 
 ROOT = report.ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", report.PAGES, ids=lambda path: path.name)
@@ -22,7 +24,7 @@ def test_tables_are_those_of_the_results(page):
     assert report.render(text) == text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda path: path.name)
 def test_links_to_files(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
@@ -37,19 +39,50 @@ def test_python_version():
     assert f"version: {project['version']}\n" in citation
 
 
-def _examples() -> list:
-    return [
-        pytest.param("\n".join(blocks), id=page.name)
-        for page in PAGES
-        if (blocks := re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
-    ]
-
-
-@pytest.mark.parametrize("code", _examples())
-def test_examples_run(code):
+@pytest.mark.parametrize(
+    "page", [p for p in pages.PAGES if pages.program(p)], ids=lambda path: path.name
+)
+def test_examples_run(page, tmp_path):
     """In a process of their own: a user has neither float64 nor strict promotion."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert pages.run(page, tmp_path) is None
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert drawn == set(re.findall(r'savefig\("(.*?)"', pages.program(page)))
+    assert all((report.FIGURES / name).exists() for name in drawn)
+
+
+def test_ledger():
+    """That of the results files, with no empty cell; and a verdict that they do not
+    bear out is refused."""
+    assert report.LEDGER.read_text(encoding="utf-8") == ledger.page()
+    for paper in ledger.PAPERS:
+        for claim in paper.claims:
+            cells = [
+                claim.says,
+                claim.place,
+                claim.protocol,
+                claim.there,
+                claim.here(metrics(claim.results)),
+            ]
+            assert all(cell.strip() for cell in cells)
+    claim = ledger.PAPERS[0].claims[0]._replace(because=lambda found: False)
+    with pytest.raises(ValueError, match="do not say 'holds'"):
+        ledger._row(claim)
+
+
+@pytest.mark.parametrize("task", everything.TASKS)
+def test_all_runs_what_is_recorded(task):
+    """`all` makes each results file by the command that the file names."""
+    command = ["python -m benchmarks", task]
+    for name, value in everything.FULL.get(task, {}).items():
+        values = value if isinstance(value, tuple) else (value,)
+        command += [f"--{name}", *map(str, values)]
+    found = metrics(f"{task}/cpu")["command"]
+    assert found.startswith(" ".join(command))
+    # What it says beyond is the default.
+    rest = found.removeprefix(" ".join(command)).split()
+    defaults = inspect.signature(everything.TASKS[task]).parameters
+    for flag, value in zip(rest[::2], rest[1::2], strict=True):
+        assert str(defaults[flag.removeprefix("--")].default) == value
 
 
 def test_tasks_are_listed():

@@ -32,6 +32,7 @@ from .noise import FixedGridBrownianPath as FixedGridBrownianPath
 from .rollout import rollout as rollout
 from .solver import (
     AbstractReversibleSolver as AbstractReversibleSolver,
+    AbstractSplitting as AbstractSplitting,
     BABO as BABO,
     BAOAB as BAOAB,
     BlanesMoan4 as BlanesMoan4,

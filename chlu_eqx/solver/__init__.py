@@ -11,6 +11,7 @@ from .langevin import (
 from .reversible import AbstractReversibleSolver as AbstractReversibleSolver
 from .semiexplicit import SemiExplicit as SemiExplicit
 from .splitting import (
+    AbstractSplitting as AbstractSplitting,
     BlanesMoan4 as BlanesMoan4,
     BlanesMoan6 as BlanesMoan6,
     BlanesMoanNystrom4 as BlanesMoanNystrom4,

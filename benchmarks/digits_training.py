@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import chlu_eqx as cx
@@ -133,7 +133,7 @@ def train(
     settings: Settings,
     checkpoints: Checkpoints,
     report: Callable[[int, dict[str, float]], None],
-    sharding: Sharding | None = None,
+    sharding: NamedSharding | None = None,
 ) -> Trained:
     """The unit trained on images, from where the checkpoints have it."""
     white = Whitening.of(images, settings.noise)
@@ -186,7 +186,7 @@ def train(
     return Trained(state.model, white, history)
 
 
-def over_devices(batch: int) -> Sharding | None:
+def over_devices(batch: int) -> NamedSharding | None:
     """A batch over all the devices that there are."""
     count = jax.device_count()
     if count == 1:
@@ -196,5 +196,4 @@ def over_devices(batch: int) -> Sharding | None:
             f"`batch` must be a multiple of {count}, the number of devices, got "
             f"{batch}."
         )
-    mesh = jax.make_mesh((count,), ("batch",))
-    return NamedSharding(mesh, PartitionSpec("batch"))
+    return NamedSharding(Mesh(jax.devices(), ("batch",)), PartitionSpec("batch"))

@@ -9,11 +9,13 @@ import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
+from jax.sharding import NamedSharding
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree, Scalar
 
 from .._checks import positive
 from ..friction import Friction
 from ..term import Temperature
+from .devices import check_sharding, in_parts
 from .replay_buffer import ReplayBuffer
 from .trajectory import trajectory_mse
 
@@ -95,7 +97,7 @@ def contrastive_steps(
     fresh: float = 0.05,
     contrast: ArrayLike = 1.0,
     penalty: ArrayLike = 0.005,
-    sharding: jax.sharding.Sharding | None = None,
+    sharding: NamedSharding | None = None,
 ) -> tuple[ContrastiveState, ContrastiveReport]:
     r"""Steps of Hamiltonian contrastive divergence: lower the energy where data are and
     raise it where the model dreams, by descending
@@ -130,21 +132,21 @@ def contrastive_steps(
     - `contrast`: $\kappa$.
     - `penalty`: $\lambda$, which keeps energies of order one; they have no zero of
         their own.
-    - `sharding`: how to lay out a batch, of data and of chains, over devices: for
-        instance `NamedSharding(mesh, PartitionSpec("batch"))`. Everything else is on
-        all of them. By default all on one. (JAX 0.4.38 cannot compile it.)
+    - `sharding`: how to cut a batch, of data and of chains, into equal parts for
+        several devices, as in [`chlu_eqx.training.fit_trajectories`][]. The buffer is
+        on all of them.
 
     **Returns:** the new state, and a [`chlu_eqx.training.ContrastiveReport`][].
+
+    **Raises:** `ValueError` if `num_steps` is not positive or `sharding` does not cut a
+    batch into equal parts.
     """
     positive("num_steps", num_steps)
+    check_sharding(sharding, batch_size)
     arrays, rest = eqx.partition(state, eqx.is_array)
 
-    def spread(batch: PyTree) -> PyTree:
-        return batch if sharding is None else eqx.filter_shard(batch, sharding)
-
-    def mean_loss(params: PyTree, static: Any, data: PyTree, dreams: State, key):
+    def mean_loss(params: PyTree, static: Any, data: PyTree, dreams: State, keys):
         model = eqx.combine(params, static)
-        keys = spread(jr.split(key, batch_size))
         losses, states = jax.vmap(lambda x, k: wake(model, x, k))(data, keys)
         awake, asleep = (
             jax.vmap(lambda z: energy(model, z))(z) for z in (states, dreams)
@@ -154,18 +156,26 @@ def contrastive_steps(
         total += penalty * jnp.mean(awake**2 + asleep**2)
         return total, ContrastiveReport(loss, awake.mean(), asleep.mean())
 
+    def wake_and_sleep(model: PyTree, batch: tuple) -> tuple[tuple, State]:
+        model = eqx.combine(model, rest.model)
+        data, dreams, awake, asleep = batch
+        dreams = jax.vmap(lambda z, k: sleep(model, z, k))(dreams, asleep)
+        params, static = eqx.partition(model, eqx.is_inexact_array)
+        gradient = jax.grad(mean_loss, has_aux=True)
+        return gradient(params, static, data, dreams, awake), dreams
+
     def step(arrays: PyTree, _) -> tuple[PyTree, ContrastiveReport]:
         now = eqx.combine(arrays, rest)
         # Keyed by the step, not by a chain of splits: any step can be made again.
         keys = jr.split(jr.fold_in(now.key, now.step), 4)
         chosen, dreams = now.buffer.draw(keys[0], batch_size, fresh=fresh)
-        dreams, asleep = spread((dreams, jr.split(keys[1], batch_size)))
-        dreams = jax.vmap(lambda z, k: sleep(now.model, z, k))(dreams, asleep)
         i = jr.randint(keys[2], (batch_size,), 0, len(jax.tree.leaves(data)[0]))
-        batch = spread(jax.tree.map(lambda x: x[i], data))
+        windows = jax.tree.map(lambda x: x[i], data)
+        awake, asleep = jr.split(keys[3], batch_size), jr.split(keys[1], batch_size)
+        (grads, report), dreams = in_parts(wake_and_sleep, sharding)(
+            arrays.model, (windows, dreams, awake, asleep)
+        )
         params, static = eqx.partition(now.model, eqx.is_inexact_array)
-        gradient = jax.grad(mean_loss, has_aux=True)
-        grads, report = gradient(params, static, batch, dreams, keys[3])
         updates, opt_state = optimizer.update(grads, now.opt_state, params)
         new = eqx.tree_at(
             lambda s: (s.model, s.opt_state, s.buffer, s.step),

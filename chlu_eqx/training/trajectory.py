@@ -9,9 +9,11 @@ import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Scalar, Shaped
 
 from .._checks import positive
+from .devices import check_sharding, in_parts, on_all
 
 
 class Progress(NamedTuple):
@@ -86,6 +88,7 @@ def fit_trajectories(
     report_every: int = 100,
     steps_per_call: int | None = None,
     callback: Callable[[Progress], None] | None = None,
+    sharding: NamedSharding | None = None,
 ) -> Fit:
     """Fit a model to trajectories by free runs over random windows of them.
 
@@ -118,11 +121,15 @@ def fit_trajectories(
         of a loop, give 1 for models that have some.
     - `callback`: called with a [`chlu_eqx.training.Progress`][] after each such call,
         outside of compiled code: for progress bars and logs.
+    - `sharding`: how to cut a batch into equal parts for several devices, such as
+        `NamedSharding(mesh, PartitionSpec("batch"))`. Each finds the gradient of its
+        own windows, and all make the same step by the mean: that of one device, to
+        rounding. By default, all is left to one.
 
     **Returns:** a [`chlu_eqx.training.Fit`][].
 
-    **Raises:** `ValueError` if a window does not fit into the trajectories or a count
-    is not positive.
+    **Raises:** `ValueError` if a window does not fit into the trajectories, a count is
+    not positive, or `sharding` does not cut a batch into equal parts.
     """
     num_times = jax.tree.leaves(trajectories)[0].shape[1]
     for window, steps in curriculum:
@@ -133,12 +140,15 @@ def fit_trajectories(
                 f">= 1, got {(window, steps)}."
             )
     positive("batch_size", batch_size)
+    check_sharding(sharding, batch_size)
     positive("report_every", report_every)
     steps_per_call = report_every if steps_per_call is None else steps_per_call
     positive("steps_per_call", steps_per_call)
     validation = trajectories if validation is None else validation
 
     opt_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
+    everything = (model, opt_state, trajectories)
+    model, opt_state, trajectories = on_all(everything, sharding)
     best_model, best, done, history = model, float("inf"), 0, []
     total = sum(steps for _, steps in curriculum)
     for window, steps in curriculum:
@@ -156,6 +166,7 @@ def fit_trajectories(
                     loss,
                     window,
                     batch_size,
+                    sharding,
                 )
                 losses.append(found)
             score = float(_validate(model, validation, loss))
@@ -181,11 +192,12 @@ def _descend(
     loss: Callable[..., Scalar],
     window: int,
     batch_size: int,
+    sharding: NamedSharding | None,
 ) -> tuple[Any, PyTree, Float[Array, " steps"]]:
     params, static = eqx.partition(model, eqx.is_inexact_array)
     count, num_times = jax.tree.leaves(trajectories)[0].shape[:2]
 
-    def draw(key: PRNGKeyArray) -> PyTree:
+    def draw(trajectories: PyTree, key: PRNGKeyArray) -> PyTree:
         which, when = jr.split(key)
         i = jr.randint(which, (), 0, count)
         t = jr.randint(when, (), 0, num_times - window)
@@ -193,19 +205,23 @@ def _descend(
             lambda x: lax.dynamic_slice_in_dim(x[i], t, window + 1), trajectories
         )
 
-    def batch_loss(params: PyTree, key: PRNGKeyArray) -> Scalar:
+    def mean_loss(params: PyTree, trajectories: PyTree, keys: Array) -> Scalar:
         model = eqx.combine(params, static)
 
         def one(key: PRNGKeyArray) -> Scalar:
             # Beside the two keys of the window.
-            return loss(model, draw(key), key=jr.fold_in(key, 2))
+            return loss(model, draw(trajectories, key), key=jr.fold_in(key, 2))
 
-        return jnp.mean(jax.vmap(one)(jr.split(key, batch_size)))
+        return jnp.mean(jax.vmap(one)(keys))
+
+    def gradient(shared: tuple, keys: Array) -> tuple[tuple, None]:
+        return jax.value_and_grad(mean_loss)(*shared, keys), None
 
     def descend(carry: tuple, step: Int[Array, ""]) -> tuple:
         params, opt_state = carry
         # Keyed by the step, not by a chain of splits: any step can be made again.
-        value, grads = jax.value_and_grad(batch_loss)(params, jr.fold_in(key, step))
+        keys = jr.split(jr.fold_in(key, step), batch_size)
+        (value, grads), _ = in_parts(gradient, sharding)((params, trajectories), keys)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (eqx.apply_updates(params, updates), opt_state), value
 

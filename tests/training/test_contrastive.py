@@ -1,8 +1,4 @@
 import functools
-import os
-import subprocess
-import sys
-import textwrap
 
 import equinox as eqx
 import jax
@@ -175,45 +171,3 @@ def test_dynamics():
     learned = jnp.exp(trained.model.hamiltonian.potential.log_stiffness)
     np.testing.assert_allclose(learned, 2.0, rtol=0.05)
     assert report.loss[-1] < 0.01 * report.loss[0]
-
-
-@pytest.mark.skipif(
-    jax.__version_info__ < (0, 5), reason="checks in a loop over devices do not compile"
-)
-def test_batches_over_devices():
-    """Four of them make the same steps as one, to rounding."""
-    script = textwrap.dedent(
-        """
-        import sys
-        import equinox as eqx, jax, jax.numpy as jnp, jax.random as jr, numpy as np
-        jax.config.update("jax_enable_x64", True)
-        from jax.sharding import Mesh, NamedSharding, PartitionSpec
-        import optax
-        from chlu_eqx.training import contrastive_steps
-        from tests.training.test_contrastive import _state, _unit, SLEEP, WAKE
-
-        devices = np.array(jax.devices())
-        assert len(devices) == 4
-        sharding = NamedSharding(Mesh(devices, ("batch",)), PartitionSpec("batch"))
-        optimizer = optax.adam(1e-2)
-        data = jr.normal(jr.key(3), (50, 2))
-
-        def run(sharding):
-            state, report = contrastive_steps(
-                _state(_unit(), optimizer), data, 3, optimizer=optimizer, wake=WAKE,
-                sleep=SLEEP, batch_size=16, sharding=sharding,
-            )
-            return eqx.filter((state.model, state.buffer.states, report), eqx.is_array)
-
-        for a, b in zip(*map(jax.tree.leaves, map(run, (None, sharding))), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
-        text = contrastive_steps.lower(
-            _state(_unit(), optimizer), data, 3, optimizer=optimizer, wake=WAKE,
-            sleep=SLEEP, batch_size=16, sharding=sharding,
-        ).compile().compiled.as_text()
-        # Each device has four of the sixteen chains.
-        assert "f64[4,2]" in text
-        """
-    )
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | flags)

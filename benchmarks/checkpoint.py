@@ -21,7 +21,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, settings: dict[str, Any], restart: bool = False):
         """`restart` forgets what is there. Without it, a run that was started with
-        other settings is a `ValueError`."""
+        other settings, or a file that cannot be read, is a `ValueError`."""
         folder = folder.absolute()
         file = folder / "settings.json"
         if restart:
@@ -29,7 +29,10 @@ class Checkpoints:
         # As they come back from a file.
         settings = json.loads(json.dumps(settings))
         if file.exists():
-            found = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                found = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise unreadable(file, error) from error
             if found != settings:
                 raise ValueError(
                     f"`out` holds a run with other settings, {found}: choose another "
@@ -55,11 +58,22 @@ class Checkpoints:
         if step is None:
             return 0, state
         template = _arrays(state)
-        found = self._manager.restore(step, args=ocp.args.StandardRestore(template))
+        try:
+            found = self._manager.restore(step, args=ocp.args.StandardRestore(template))
+        except Exception as error:  # as many kinds as there are ways to be broken
+            raise unreadable(self._manager.directory / str(step), error) from error
         leaves = [found[name] for name in template]
         arrays, rest = eqx.partition(state, eqx.is_array)
         arrays = jax.tree.unflatten(jax.tree.structure(arrays), leaves)
         return step, eqx.combine(arrays, rest)
+
+
+def unreadable(path: Any, error: Exception) -> ValueError:
+    """What to say of a file that is broken."""
+    return ValueError(
+        f"`out`: {path} must be as a run has written it, and cannot be read ({error}): "
+        "choose another folder, or `--restart` to start anew."
+    )
 
 
 def _arrays(state: Any) -> dict[str, jax.Array]:

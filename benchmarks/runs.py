@@ -17,6 +17,7 @@ from rich.console import Console
 
 from chlu_eqx.training import fit_trajectories, Progress
 
+from .checkpoint import unreadable
 from .record import file_name, finite, progress_bars, write
 
 
@@ -153,15 +154,19 @@ def save(path: Path, settings: dict[str, Any], run: Run) -> None:
 
 
 def load(path: Path, settings: dict[str, Any], make: Callable) -> Run | None:
-    """What was saved, if it was and with the same settings."""
+    """What was saved, if it was and with the same settings. A file that is broken is a
+    `ValueError`."""
     if not path.exists():
         return None
-    with path.open("rb") as file:
-        head = json.loads(file.readline())
-        if head["settings"] != json.loads(json.dumps(settings)):
-            return None
-        like = eqx.filter_eval_shape(make, jr.key(0))
-        return Run(eqx.tree_deserialise_leaves(file, like), head["metrics"])
+    like = eqx.filter_eval_shape(make, jr.key(0))
+    try:
+        with path.open("rb") as file:
+            head = json.loads(file.readline())
+            if head["settings"] != json.loads(json.dumps(settings)):
+                return None
+            return Run(eqx.tree_deserialise_leaves(file, like), head["metrics"])
+    except (ValueError, KeyError, TypeError, EOFError, RuntimeError) as error:
+        raise unreadable(path, error) from error
 
 
 def median_run(runs: list[Run], score: Callable[[dict], float | None]) -> Run:

@@ -19,6 +19,7 @@ from . import (
     optimization,
     pixel_dynamics,
     sampling,
+    scaling,
     sequences,
     sine_waves,
     speed,
@@ -40,6 +41,7 @@ TASKS: dict[str, Callable[..., None]] = {
     "optimization": optimization.main,
     "work_precision": work_precision.main,
     "speed": speed.main,
+    "scaling": scaling.main,
 }
 # With what the committed results were made, where it is not the default.
 FULL: dict[str, dict[str, Any]] = {

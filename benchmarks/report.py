@@ -15,6 +15,7 @@ from . import (
     pixel_dynamics,
     sampling,
     sampling_figures,
+    scaling,
     scores,
     sequences,
     sequences_figures,
@@ -32,6 +33,7 @@ PAGES = (
     ROOT / "docs" / "benchmarks.md",
     ROOT / "docs" / "precision.md",
     ROOT / "docs" / "memory.md",
+    ROOT / "docs" / "devices.md",
 )
 LEDGER = ROOT / "docs" / "claims.md"
 # By the name in the mark: the task whose results these are, on a CPU unless another
@@ -87,6 +89,11 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
     ),
     "sampling_bias": ("sampling", lambda m: sampling.table(m["summary"], "bias")),
     "sampling_gate": ("sampling", lambda m: sampling.gate_table(m["gate"])),
+    "scaling": ("scaling", lambda m: scaling.table(m["found"])),
+    "matmul_precision": (
+        "scaling",
+        lambda m: scaling.precision_table(m["precision"]),
+    ),
     "sequences": ("sequences", lambda m: sequences.table(m["summary"])),
     "sequences_costs": ("sequences", lambda m: sequences.costs_table(m["summary"])),
     "sequences_gradients": (
@@ -110,6 +117,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], list[list[str]]]]] = {
 DRAWN: dict[str, Callable[[dict[str, Any]], Any]] = {
     "optimization": lambda m: optimization_figures.draw(m, FIGURES),
     "sampling": lambda m: sampling_figures.draw(m, {}, FIGURES),
+    "scaling": lambda m: scaling.draw(m["found"], FIGURES / "scaling.png"),
     "sequences": lambda m: sequences_figures.draw(
         m, sequences.title, sequences.CALL, FIGURES
     ),

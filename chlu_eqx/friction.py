@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree, Scalar
 
-from ._checks import in_unit_interval, positive
+from ._checks import broadcasting, finite, function, in_unit_interval, positive
 from ._types import RealScalarLike
 
 
@@ -32,8 +32,8 @@ def friction_rate(gamma: ArrayLike, dt: ArrayLike) -> Array:
 
     **Raises:** `ValueError` if an argument is out of range.
     """
-    gamma = in_unit_interval("gamma", gamma)
-    return -jnp.log1p(-jnp.asarray(gamma, float)) / positive("dt", dt)
+    gamma = in_unit_interval("gamma", gamma, scalar=False)
+    return -jnp.log1p(-jnp.asarray(gamma, float)) / positive("dt", dt, scalar=False)
 
 
 class EnergyGovernor(eqx.Module):
@@ -69,10 +69,11 @@ class EnergyGovernor(eqx.Module):
             step, for the paper's map.
         - `strength`: $s$, in $[0, 1)$.
 
-        **Raises:** `ValueError` if `dt` or `strength` is out of range.
+        **Raises:** `ValueError` if `hamiltonian` is not callable or a number is out of
+        range.
         """
-        self.hamiltonian = hamiltonian
-        self.threshold = threshold
+        self.hamiltonian = function("hamiltonian", hamiltonian)
+        self.threshold = finite("threshold", threshold)
         self.strength = in_unit_interval("strength", strength)
         self.dt = positive("dt", dt)
 
@@ -104,9 +105,7 @@ class PositionGatedFriction(eqx.Module):
 
         **Raises:** `ValueError` if it is not callable.
         """
-        if not callable(gate):
-            raise ValueError(f"`gate` must be a callable of a position, got {gate}.")
-        self.gate = gate
+        self.gate = function("gate", gate)
 
     def __call__(self, q: PyTree, p: PyTree) -> Float[Array, "..."]:
         return jax.nn.softplus(self.gate(q))
@@ -117,10 +116,10 @@ def rates(friction: Friction, q: PyTree, p: PyTree) -> PyTree:
     against `p`."""
     if callable(friction):
         friction = friction(q, p)
-    if jax.tree.structure(friction) != jax.tree.structure(p):
-        shared = friction
-        friction = jax.tree.map(lambda _: shared, p)
-    return jax.tree.map(lambda rate, pi: jnp.asarray(rate, pi.dtype), friction, p)
+    structure = jax.tree.structure(p)
+    if jax.tree.structure(friction) == jax.tree.structure(0):
+        friction = structure.unflatten([friction] * structure.num_leaves)
+    return broadcasting("friction", friction, p)
 
 
 def damped(

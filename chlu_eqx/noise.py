@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree, UInt32
 
-from ._checks import positive
+from ._checks import count, finite, positive, random_key
 from ._types import RealScalarLike
 
 
@@ -77,12 +77,16 @@ class FixedGridBrownianPath(diffrax.AbstractBrownianPath):
         floating-point types.
         """
         if isinstance(shape, tuple) and all(isinstance(n, int) for n in shape):
+            shape = tuple(count("shape", n, least=0) for n in shape)
             shape = jax.ShapeDtypeStruct(shape, jnp.result_type(float))
         for leaf in jax.tree.leaves(shape):
-            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            if not (
+                isinstance(leaf, jax.ShapeDtypeStruct)
+                and jnp.issubdtype(leaf.dtype, jnp.floating)
+            ):
                 raise ValueError(
-                    "`shape` must hold floating-point types, got "
-                    f"{leaf.dtype}{list(leaf.shape)}."
+                    "`shape` must be a tuple of integers, or hold `ShapeDtypeStruct`s "
+                    f"of floating-point types, got {leaf}."
                 )
         if levy_area not in _NORMALS:
             raise ValueError(
@@ -94,9 +98,9 @@ class FixedGridBrownianPath(diffrax.AbstractBrownianPath):
         self.shape = shape
         # Hashed once: keys that differ by a little, as those of 0 and 1 do, would
         # otherwise share the keys of their steps.
-        self.bits = jr.key_data(jr.split(key, 1)[0])
+        self.bits = jr.key_data(jr.split(random_key("key", key), 1)[0])
         self.implementation = jr.key_impl(key)
-        self.start = start
+        self.start = finite("start", start)
         self.levy_area = levy_area
 
     def _key(self, number: Int[Array, ""]) -> PRNGKeyArray:

@@ -19,7 +19,7 @@ from ._backward import (
     Steps,
     substeps_of,
 )
-from ._checks import nonzero, positive
+from ._checks import count, finite, instance, nonzero, positive, state
 from ._types import RealScalarLike
 from .adjoint import ReversibleAdjoint
 from .solver import AbstractReversibleSolver, Substeps
@@ -145,6 +145,10 @@ def rollout(
     `save_every`, `y0` holds integers, or the adjoint is neither of the two or does not
     go with the solver.
     """
+    wanted = "one diffrax term, such as `chlu_eqx.HamiltonianTerm(...)`"
+    instance("terms", terms, diffrax.AbstractTerm, wanted)
+    wanted = "a diffrax solver, such as `chlu_eqx.CHLUSolver()`"
+    instance("solver", solver, diffrax.AbstractSolver, wanted)
     if isinstance(solver, diffrax.LeapfrogMidpoint):
         # It remembers the time of the step before, where here every step starts at 0.
         raise ValueError(
@@ -162,19 +166,16 @@ def rollout(
         )
     check = positive if isinstance(terms, LangevinTerm) else nonzero
     dt = check("dt", dt)
-    if save_every < 1 or num_steps < 0 or num_steps % save_every:
+    save_every = count("save_every", save_every)
+    num_steps = count("num_steps", num_steps, least=0)
+    if num_steps % save_every:
         raise ValueError(
             "`num_steps` must be a non-negative multiple of a positive `save_every`, "
             f"got num_steps={num_steps} and save_every={save_every}."
         )
-    y0 = jax.tree.map(jnp.asarray, y0)
-    for leaf in jax.tree.leaves(y0):
-        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
-            raise ValueError(
-                f"`y0` must hold floating-point numbers, got {leaf.dtype}{leaf.shape}."
-            )
+    y0 = state("y0", y0)
     dtype = jnp.result_type(*jax.tree.leaves(y0))
-    t0, dt = jnp.asarray(t0, dtype), jnp.asarray(dt, dtype)
+    t0, dt = jnp.asarray(finite("t0", t0), dtype), jnp.asarray(dt, dtype)
     grid = _Grid(num_steps, save_every)
     inputs = ((terms, args, solver), (t0, dt))
     if isinstance(adjoint, ReversibleAdjoint):

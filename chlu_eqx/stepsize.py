@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from diffrax import RESULTS
 from jaxtyping import Array, PyTree, Real, Scalar
 
+from ._checks import function, instance
 from ._types import RealScalarLike
 
 
@@ -127,19 +128,12 @@ class StepDensityController(
         scalar, or the term is not an ordinary differential equation for `y0`; when run,
         an error if `dt0` is zero or the monitor is not positive and finite at `y0`.
         """
-        if not isinstance(term, diffrax.AbstractTerm):
-            raise ValueError(
-                "`term` must be the diffrax term that is solved, such as "
-                f"`chlu_eqx.HamiltonianTerm(...)`, got {term}. A pair of terms becomes "
-                "one by `chlu_eqx.PartitionedTerm(drift, kick)`."
-            )
-        if not (monitor is None or callable(monitor)):
-            raise ValueError(
-                "`monitor` must be a callable from `(t, y, args)` to a positive "
-                f"scalar, or `None`, got {monitor}."
-            )
-        self.term = term
-        self.monitor = monitor
+        wanted = (
+            "the diffrax term that is solved, such as `chlu_eqx.HamiltonianTerm(...)` "
+            "(a pair of terms becomes one by `chlu_eqx.PartitionedTerm(drift, kick)`)"
+        )
+        self.term = instance("term", term, diffrax.AbstractTerm, wanted)
+        self.monitor = None if monitor is None else function("monitor", monitor)
         self.direction = 1
 
     def wrap(self, direction: Any) -> "StepDensityController":

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PyTree, Scalar
 
-from ._checks import like, nonnegative, phase_state
+from ._checks import energy, function, instance, like, nonnegative, phase_state
 from ._types import RealScalarLike
 from .friction import damped, Friction, rates
 from .hamiltonian import AbstractThermalKinetic, SeparableHamiltonian
@@ -76,21 +76,13 @@ class HamiltonianTerm(diffrax.AbstractTerm):
         constant rate is negative; when traced, if `q` and `p`, or the external force
         and `p`, do not agree.
         """
-        if not callable(hamiltonian):
-            raise ValueError(
-                "`hamiltonian` must be a callable from `(q, p)` to a scalar energy, "
-                f"got {hamiltonian}."
-            )
-        self.hamiltonian = hamiltonian
+        self.hamiltonian = function("hamiltonian", hamiltonian)
         if friction is not None and not callable(friction):
-            friction = jax.tree.map(lambda x: nonnegative("friction", x), friction)
-        self.friction = friction
-        if forcing is not None and not callable(forcing):
-            raise ValueError(
-                "`forcing` must be a callable from `(t, q, args)` to a force like `p`, "
-                f"got {forcing}."
+            friction = jax.tree.map(
+                lambda x: nonnegative("friction", x, scalar=False), friction
             )
-        self.forcing = forcing
+        self.friction = friction
+        self.forcing = None if forcing is None else function("forcing", forcing)
 
     def velocity(self, y: PyTree) -> PyTree:
         r"""The velocity $\dot q = \partial_p H$ at `y = (q, p)`."""
@@ -105,7 +97,8 @@ class HamiltonianTerm(diffrax.AbstractTerm):
         q, p = phase_state("y0", y)
         if isinstance(self.hamiltonian, SeparableHamiltonian):
             return self.hamiltonian.velocity(p), self.hamiltonian.force(q)
-        slope, velocity = jax.grad(self.hamiltonian, argnums=(0, 1))(q, p)
+        hamiltonian = energy("hamiltonian", self.hamiltonian)
+        slope, velocity = jax.grad(hamiltonian, argnums=(0, 1))(q, p)
         return velocity, jax.tree.map(jnp.negative, slope)
 
     def undamped(
@@ -114,7 +107,8 @@ class HamiltonianTerm(diffrax.AbstractTerm):
         r"""$(\partial_p H, -\partial_q H + F(t, q))$ at `y = (q, p)`."""
         velocity, force = self.conservative(y)
         if self.forcing is not None:
-            external = like("forcing", self.forcing(t, y[0], args), y[1])
+            external = self.forcing(t, y[0], args)
+            external = like("forcing", external, y[1], "return a force of")
             force = jax.tree.map(jnp.add, force, external)
         return velocity, force
 
@@ -151,14 +145,9 @@ class PartitionedTerm(diffrax.AbstractTerm):
 
         **Raises:** `ValueError` if either is not a diffrax term.
         """
-        for name, term in (("drift", drift), ("kick", kick)):
-            if not isinstance(term, diffrax.AbstractTerm):
-                raise ValueError(
-                    f"`{name}` must be a diffrax term, such as `diffrax.ODETerm(f)`, "
-                    f"got {term}."
-                )
-        self.drift = drift
-        self.kick = kick
+        wanted = "a diffrax term, such as `diffrax.ODETerm(f)`"
+        self.drift = instance("drift", drift, diffrax.AbstractTerm, wanted)
+        self.kick = instance("kick", kick, diffrax.AbstractTerm, wanted)
 
     def vf(self, t: RealScalarLike, y: PyTree, args: PyTree):
         q, p = phase_state("y0", y)
@@ -273,11 +262,8 @@ class LangevinTerm(diffrax.MultiTerm):
                 "is a `NewtonianKinetic`, a `RelativisticKinetic` or another "
                 f"`AbstractThermalKinetic`, for its heat bath; got {hamiltonian}."
             )
-        if not isinstance(path, diffrax.AbstractBrownianPath):
-            raise ValueError(
-                "`path` must be a Brownian path, such as "
-                f"`chlu_eqx.FixedGridBrownianPath(...)`, got {path}."
-            )
+        wanted = "a Brownian path, such as `chlu_eqx.FixedGridBrownianPath(...)`"
+        instance("path", path, diffrax.AbstractBrownianPath, wanted)
         if not callable(temperature):
             temperature = nonnegative("temperature", temperature)
         drift = HamiltonianTerm(hamiltonian, friction)

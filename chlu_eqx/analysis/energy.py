@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float, PyTree, Scalar
 
+from .._checks import finite, positive
 from .._types import RealScalarLike
 from ..hamiltonian import AbstractHamiltonian, SeparableHamiltonian
 from ..solver.composition import AbstractComposition
@@ -50,7 +51,8 @@ def energy_drift(
 
     **Returns:** a [`chlu_eqx.analysis.EnergyDrift`][].
 
-    **Raises:** `ValueError` if the shapes differ or there are fewer than three times.
+    **Raises:** `ValueError` if the shapes differ or there are fewer than three times or
+    one only.
     """
     times, energies = jnp.asarray(times), jnp.asarray(energies)
     if times.ndim != 1 or times.shape != energies.shape or times.size < 3:
@@ -60,10 +62,11 @@ def energy_drift(
         )
     t, e = times - jnp.mean(times), energies - jnp.mean(energies)
     t = t.astype(e.dtype)
-    slope = jnp.sum(t * e) / jnp.sum(t**2)
+    spread = t.size * positive("times.var()", jnp.mean(t**2))
+    slope = jnp.sum(t * e) / spread
     residuals = e - slope * t
     variance = jnp.sum(residuals**2) / (t.size - 2)
-    standard_error = jnp.sqrt(variance / jnp.sum(t**2))
+    standard_error = jnp.sqrt(variance / spread)
     return EnergyDrift(slope, standard_error, jnp.max(jnp.abs(residuals)))
 
 
@@ -121,7 +124,7 @@ class ShadowHamiltonian(AbstractHamiltonian):
             )
         self.hamiltonian = hamiltonian
         self.solver = solver
-        self.dt = dt
+        self.dt = finite("dt", dt)
 
     def __call__(self, q: PyTree, p: PyTree) -> Scalar:
         velocity, force = self.hamiltonian.velocity(p), self.hamiltonian.force(q)

@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree, Scalar
 
-from .._checks import nonnegative, positive
+from .._checks import energy, function, instance, nonnegative, positive, state
 from .._types import RealScalarLike
 from ..hamiltonian import AbstractHamiltonian, SeparableHamiltonian
 from ..term import HamiltonianTerm
@@ -214,7 +214,7 @@ def mode_half_life(
 
     **Raises:** `ValueError` if `dt` or `friction` is out of range.
     """
-    squared_mass = jnp.asarray(squared_mass)
+    squared_mass = jnp.asarray(state("squared_mass", squared_mass))
     dtype = squared_mass.dtype
     h = jnp.asarray(positive("dt", dt), dtype)
     damping = h * jnp.asarray(nonnegative("friction", friction), dtype)
@@ -245,6 +245,7 @@ def memory_table(modes: MemoryModes) -> str:
 
     **Raises:** `ValueError` if they are of a batch.
     """
+    instance("modes", modes, MemoryModes, "a `MemoryModes`")
     if jnp.ndim(modes.squared_masses) != 1:
         raise ValueError(
             "`modes` must be those of one critical point, with `squared_masses` of "
@@ -289,7 +290,8 @@ def critical_point(
     [`chlu_eqx.analysis.memory_modes`][]; when run, if it is traced.
     """
     flat, unravel = _flat(q)
-    gradient = jax.grad(lambda x: potential(unravel(x)))
+    checked = energy("potential", function("potential", potential))
+    gradient = jax.grad(lambda x: checked(unravel(x)))
     if root_finder is None:
         rounding = 100 * float(jnp.finfo(flat.dtype).eps)
         root_finder = optx.LevenbergMarquardt(rtol=rounding, atol=rounding)
@@ -315,10 +317,7 @@ def _overdamped_below(damping: Array) -> Array:
 
 
 def _flat(q: PyTree) -> tuple[Array, Callable[[Array], PyTree]]:
-    flat, unravel = ravel_pytree(q)
-    if not jnp.issubdtype(flat.dtype, jnp.floating):
-        raise ValueError(f"`q` must hold floating-point numbers, got {flat.dtype}.")
-    return flat, unravel
+    return ravel_pytree(state("q", q))
 
 
 def _separable(term: diffrax.AbstractTerm) -> HamiltonianTerm:

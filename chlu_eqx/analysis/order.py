@@ -9,6 +9,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree, Scalar
 
+from .._checks import like, nonzero, state
 from .._types import RealScalarLike
 from .structure import step_map
 
@@ -62,9 +63,11 @@ def measured_order(
     **Raises:** `ValueError` if `num_steps` has no two different numbers or one below 1,
     or if there is neither `exact` nor a float64 state.
     """
-    if len(set(num_steps)) < 2 or min(num_steps) < 1:
+    y0 = state("y0", y0)
+    integers = all(isinstance(n, int) for n in num_steps)
+    if not integers or len(set(num_steps)) < 2 or min(num_steps) < 1:
         raise ValueError(
-            "`num_steps` must hold at least two different positive numbers, got "
+            "`num_steps` must hold at least two different positive integers, got "
             f"{num_steps}."
         )
     dtype = jnp.result_type(*jax.tree.leaves(y0))
@@ -86,7 +89,9 @@ def measured_order(
             max_steps=100_000,
         )
         exact = jax.tree.map(lambda x: x[0], solution.ys)
+    exact = like("exact", exact, y0)
     span = jnp.asarray(t1, dtype) - jnp.asarray(t0, dtype)
+    span = nonzero("t1 - t0", span)
 
     def error(run: tuple) -> Scalar:
         n, dt = run

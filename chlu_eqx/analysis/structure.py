@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Scalar
 
-from .._checks import phase_state
+from .._checks import count, finite, function, instance, phase_state, state
 from .._types import RealScalarLike
 from ..friction import Friction, rates
 from ..term import HamiltonianTerm
@@ -50,13 +50,18 @@ def step_map(
 
     **Returns:** the map, from a state to one of the same structure, shapes and dtypes.
 
-    **Raises:** `ValueError` if `num_steps` is negative.
+    **Raises:** `ValueError` if `solver` is no solver, `dt` is not finite, or
+    `num_steps` is negative; when called, if the state does not hold floating-point
+    numbers.
     """
-    if isinstance(num_steps, int) and num_steps < 0:
-        raise ValueError(f"`num_steps` must be non-negative, got {num_steps}.")
+    wanted = "a diffrax solver, such as `chlu_eqx.CHLUSolver()`"
+    instance("solver", solver, diffrax.AbstractSolver, wanted)
+    dt, t0 = finite("dt", dt), finite("t0", t0)
+    if not isinstance(num_steps, Array):
+        num_steps = count("num_steps", num_steps, least=0)
 
     def step(y0: PyTree) -> PyTree:
-        y0 = jax.tree.map(jnp.asarray, y0)
+        y0 = state("y0", y0)
         dtype = jnp.result_type(*jax.tree.leaves(y0))
         start, h = jnp.asarray(t0, dtype), jnp.asarray(dt, dtype)
 
@@ -90,6 +95,7 @@ def step_jacobian(
 
     **Raises:** `ValueError` if `q` and `p` do not agree.
     """
+    function("step", step)
     phase_state("y", y)
     flat, unravel = ravel_pytree(y)
     # Reverse mode: the only one that all of diffrax has.
@@ -115,13 +121,7 @@ def symplecticity_defect(
 
     **Raises:** `ValueError` if `jacobian` is not a square matrix of even size.
     """
-    jacobian = jnp.asarray(jacobian)
-    shape = jacobian.shape
-    if len(shape) != 2 or shape[0] != shape[1] or shape[0] % 2:
-        raise ValueError(
-            "`jacobian` must be a square matrix over (q, p), of even size, got shape "
-            f"{shape}."
-        )
+    jacobian = _jacobian(jacobian)
 
     def omega(x: Array) -> Array:
         upper, lower = jnp.split(x, 2)
@@ -131,7 +131,7 @@ def symplecticity_defect(
     pulled_back = jnp.matmul(
         jacobian.T, omega(jacobian), precision=lax.Precision.HIGHEST
     )
-    form = omega(jnp.eye(shape[0], dtype=jacobian.dtype))
+    form = omega(jnp.eye(len(jacobian), dtype=jacobian.dtype))
     return jnp.max(jnp.abs(pulled_back - jnp.asarray(factor, form.dtype) * form))
 
 
@@ -141,8 +141,10 @@ def volume_factor(jacobian: Float[ArrayLike, "phase phase"]) -> Scalar:
     **Arguments:**
 
     - `jacobian`: $J$, as of [`chlu_eqx.analysis.step_jacobian`][].
+
+    **Raises:** `ValueError` if `jacobian` is not a square matrix of even size.
     """
-    return jnp.exp(jnp.linalg.slogdet(jnp.asarray(jacobian))[1])
+    return jnp.exp(jnp.linalg.slogdet(_jacobian(jacobian))[1])
 
 
 def conformal_factor(term: diffrax.AbstractTerm, dt: RealScalarLike) -> Scalar:
@@ -159,7 +161,7 @@ def conformal_factor(term: diffrax.AbstractTerm, dt: RealScalarLike) -> Scalar:
 
     **Raises:** `ValueError` if the term is another or its friction not a scalar.
     """
-    friction = _friction(term)
+    friction, dt = _friction(term), finite("dt", dt)
     if friction is None:
         return jnp.ones(())
     if callable(friction) or jax.tree.map(jnp.shape, friction) != ():
@@ -193,7 +195,7 @@ def predicted_volume_factor(
 
     **Raises:** `ValueError` if the term is another, or if `q` and `p` do not agree.
     """
-    friction = _friction(term)
+    friction, dt = _friction(term), finite("dt", dt)
     q, p = phase_state("y", y)
     if friction is None:
         return jnp.ones(())
@@ -204,6 +206,17 @@ def predicted_volume_factor(
     )
     trace = jax.tree.reduce(jnp.add, sums)
     return jnp.exp(-trace * jnp.asarray(dt, trace.dtype))
+
+
+def _jacobian(jacobian: ArrayLike) -> Array:
+    jacobian = jnp.asarray(jacobian)
+    shape = jacobian.shape
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] % 2:
+        raise ValueError(
+            "`jacobian` must be a square matrix over (q, p), of even size, got shape "
+            f"{shape}."
+        )
+    return jacobian
 
 
 def _friction(term: diffrax.AbstractTerm) -> Friction | None:

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import positive
@@ -28,11 +29,11 @@ def check_frozen(frozen: tuple[str, ...], names: tuple[str, ...]) -> None:
 def parameter(
     name: str, value: ArrayLike, shape: tuple[int, ...], frozen: tuple[str, ...]
 ) -> Positive:
-    value = positive(name, value)
-    if jnp.shape(value) not in ((), shape):
+    value = positive(name, value, scalar=False)
+    if np.shape(value) not in ((), shape):
         raise ValueError(
             f"`{name}` must be a scalar or have shape {shape}, got shape "
-            f"{jnp.shape(value)}."
+            f"{np.shape(value)}."
         )
     log = jnp.log(jnp.asarray(value, jnp.result_type(float)))
     return Positive(jnp.broadcast_to(log, shape), name in frozen)

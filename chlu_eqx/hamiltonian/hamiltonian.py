@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
+from .._checks import array, count, energy, function, random_key
 from .kinetic import AbstractKineticEnergy
 
 
@@ -42,29 +43,26 @@ class SeparableHamiltonian(AbstractHamiltonian):
             is used, or any callable from a momentum to a scalar.
         - `potential`: any callable from a position to a scalar.
 
-        **Raises:** `ValueError` if either is not callable.
+        **Raises:** `ValueError` if either is not callable; when called, if it does not
+        return a scalar.
         """
-        for name, energy in (("kinetic", kinetic), ("potential", potential)):
-            if not callable(energy):
-                raise ValueError(
-                    f"`{name}` must be a callable that returns a scalar energy, got "
-                    f"{energy}."
-                )
-        self.kinetic = kinetic
-        self.potential = potential
+        self.kinetic = function("kinetic", kinetic)
+        self.potential = function("potential", potential)
 
     def __call__(self, q: PyTree, p: PyTree) -> Scalar:
-        return self.kinetic(p) + self.potential(q)
+        kinetic = energy("kinetic", self.kinetic)(p)
+        return kinetic + energy("potential", self.potential)(q)
 
     def velocity(self, p: PyTree) -> PyTree:
         r"""The velocity $\dot q = \nabla T(p)$."""
         if isinstance(self.kinetic, AbstractKineticEnergy):
             return self.kinetic.velocity(p)
-        return jax.grad(self.kinetic)(p)
+        return jax.grad(energy("kinetic", self.kinetic))(p)
 
     def force(self, q: PyTree) -> PyTree:
         r"""The force $\dot p = -\nabla V(q)$."""
-        return jax.tree.map(jnp.negative, jax.grad(self.potential)(q))
+        slope = jax.grad(energy("potential", self.potential))(q)
+        return jax.tree.map(jnp.negative, slope)
 
 
 class NeuralHamiltonian(AbstractHamiltonian):
@@ -92,8 +90,15 @@ class NeuralHamiltonian(AbstractHamiltonian):
         - `width`, `depth`: the size and the number of the hidden layers.
         - `activation`: a smooth function.
         - `key`: a `jax.random.key` for the initial weights.
+
+        **Raises:** `ValueError` if a size is not a positive integer, `depth` is
+        negative or `key` is no key.
         """
+        dim, width = count("dim", dim), count("width", width)
+        depth = count("depth", depth, least=0)
+        key = random_key("key", key)
         self.mlp = eqx.nn.MLP(2 * dim, "scalar", width, depth, activation, key=key)
 
     def __call__(self, q: Float[Array, " dim"], p: Float[Array, " dim"]) -> Scalar:
-        return self.mlp(jnp.concatenate([q, p]))
+        dim = self.mlp.layers[0].weight.shape[1] // 2
+        return self.mlp(jnp.concatenate([array("q", q, dim), array("p", p, dim)]))

@@ -10,6 +10,7 @@ import jax.random as jr
 from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
+from .._checks import array, count, positive, random_key
 from .._types import RealScalarLike
 from ._maxwell_juttner import inverse_gaussian, radius
 from ._parameter import check_frozen, parameter, Positive
@@ -117,7 +118,7 @@ class NewtonianKinetic(AbstractThermalKinetic):
         `frozen` names something else.
         """
         check_frozen(frozen, ("mass",))
-        self._mass = parameter("mass", mass, (dim,), frozen)
+        self._mass = parameter("mass", mass, (count("dim", dim),), frozen)
 
     @property
     def mass(self) -> Float[Array, " dim"]:
@@ -125,12 +126,15 @@ class NewtonianKinetic(AbstractThermalKinetic):
         return self._mass(self._mass.log.dtype)
 
     def __call__(self, p: Float[Array, " dim"]) -> Scalar:
-        return 0.5 * jnp.sum(p * self.velocity(p))
+        velocity = self.velocity(p)
+        return 0.5 * jnp.sum(p * velocity)
 
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        p = array("p", p, *self._mass.log.shape)
         return p / self._mass(p.dtype)
 
     def momentum(self, velocity: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        velocity = array("velocity", velocity, *self._mass.log.shape)
         return self._mass(velocity.dtype) * velocity
 
     def sample(
@@ -138,7 +142,8 @@ class NewtonianKinetic(AbstractThermalKinetic):
     ) -> Float[Array, " dim"]:
         """Gaussian, of variance $M\\,kT$."""
         mass = self.mass
-        kT = jnp.asarray(temperature, mass.dtype)
+        key = random_key("key", key)
+        kT = jnp.asarray(positive("temperature", temperature), mass.dtype)
         return jnp.sqrt(mass * kT) * jr.normal(key, mass.shape, mass.dtype)
 
     def thermostat(
@@ -152,6 +157,7 @@ class NewtonianKinetic(AbstractThermalKinetic):
 
         $$p \leftarrow e^{-x} p + \sqrt{1 - e^{-2x}} \sqrt{M\,kT}\; \xi.$$
         """
+        noise = enough_noise(noise, self.noise_dim)
         width = jnp.sqrt(self.noise_variance(p, temperature))
         return _ornstein_uhlenbeck(p, damping, width, noise)
 
@@ -159,6 +165,7 @@ class NewtonianKinetic(AbstractThermalKinetic):
         self, p: Float[Array, " dim"], temperature: RealScalarLike
     ) -> Float[Array, " dim"]:
         r"""$\Sigma = M\,kT$."""
+        p = array("p", p, *self._mass.log.shape)
         return self._mass(p.dtype) * jnp.asarray(temperature, p.dtype)
 
     @property
@@ -223,7 +230,7 @@ class RelativisticKinetic(AbstractThermalKinetic):
         if `frozen` names something else.
         """
         check_frozen(frozen, ("mass", "rest_mass", "speed_limit"))
-        self._mass = parameter("mass", mass, (dim,), frozen)
+        self._mass = parameter("mass", mass, (count("dim", dim),), frozen)
         self._rest_mass = parameter("rest_mass", rest_mass, (), frozen)
         self._speed_limit = parameter("speed_limit", speed_limit, (), frozen)
 
@@ -246,6 +253,7 @@ class RelativisticKinetic(AbstractThermalKinetic):
         # u = p / √M and m₀c, both divided by the larger of them: their squares then
         # neither overflow nor lose everything. The scale cancels, so it needs no
         # gradient.
+        p = array("p", p, *self._mass.log.shape)
         root_mass = jnp.sqrt(self._mass(p.dtype))
         rest = self._rest_mass(p.dtype) * self._speed_limit(p.dtype)
         u = p / root_mass
@@ -255,15 +263,16 @@ class RelativisticKinetic(AbstractThermalKinetic):
 
     def __call__(self, p: Float[Array, " dim"]) -> Scalar:
         _, norm, scale, _ = self._scaled(p)
-        return self._speed_limit(p.dtype) * norm * scale
+        return self._speed_limit(scale.dtype) * norm * scale
 
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
         u, norm, _, root_mass = self._scaled(p)
-        return self._speed_limit(p.dtype) / root_mass * (u / norm)
+        return self._speed_limit(u.dtype) / root_mass * (u / norm)
 
     def momentum(self, velocity: Float[Array, " dim"]) -> Float[Array, " dim"]:
         r"""$p = m_0 M \dot q / \sqrt{1 - \dot q^\top M \dot q / c^2}$; not finite at
         the speed limit and beyond."""
+        velocity = array("velocity", velocity, *self._mass.log.shape)
         dtype = velocity.dtype
         mass, c = self._mass(dtype), self._speed_limit(dtype)
         u = jnp.sqrt(mass) * (velocity / c)
@@ -277,8 +286,8 @@ class RelativisticKinetic(AbstractThermalKinetic):
         temperature, the rest mass or the speed limit."""
         mass, c = self.mass, self.speed_limit
         rest = self.rest_mass * c
-        length, direction = jr.split(key)
-        kT = jnp.asarray(temperature, mass.dtype)
+        length, direction = jr.split(random_key("key", key))
+        kT = jnp.asarray(positive("temperature", temperature), mass.dtype)
         u = jr.normal(direction, mass.shape, mass.dtype)
         r = radius(length, mass.size, mass.size * kT / (rest * c))
         return jnp.sqrt(mass) * rest * r * u / jnp.linalg.norm(u)
@@ -303,8 +312,9 @@ class RelativisticKinetic(AbstractThermalKinetic):
         Differentiable by everything, with derivatives whose mean is the derivative of
         the mean.
         """
-        dim = p.size
-        kT, energy = jnp.asarray(temperature, p.dtype), self(p)
+        dim, energy = p.size, self(p)
+        noise = enough_noise(noise, self.noise_dim)
+        kT = jnp.asarray(temperature, p.dtype)
         # s over its mean; no division by kT, which may go to zero.
         s = inverse_gaussian(kT / energy, noise[dim], ndtr(noise[dim + 1]))
         width = jnp.sqrt(self._mass(p.dtype) * (kT * energy / s))
@@ -315,13 +325,22 @@ class RelativisticKinetic(AbstractThermalKinetic):
         self, p: Float[Array, " dim"], temperature: RealScalarLike
     ) -> Float[Array, " dim"]:
         r"""$\Sigma(p) = M\,kT\,(T(p) + kT)/c^2$."""
-        kT = jnp.asarray(temperature, p.dtype)
-        scale = kT * (self(p) + kT) / self._speed_limit(p.dtype) ** 2
+        energy, kT = self(p), jnp.asarray(temperature, p.dtype)
+        scale = kT * (energy + kT) / self._speed_limit(p.dtype) ** 2
         return self._mass(p.dtype) * scale
 
     @property
     def noise_dim(self) -> int:
         return self._mass.log.size + 2
+
+
+def enough_noise(noise: Array, least: int) -> Array:
+    # JAX would take the last number again for those that are missing.
+    if array("noise", noise, "n").size < least:
+        raise ValueError(
+            f"`noise` must have shape ({least},) or longer, got {noise.shape}."
+        )
+    return noise
 
 
 def _ornstein_uhlenbeck(

@@ -7,7 +7,7 @@ import jax.scipy as jsp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar
 
-from .._checks import positive
+from .._checks import array, count, positive
 from .._types import RealScalarLike
 from ._parameter import check_frozen, parameter, Positive
 from .kinetic import AbstractKineticEnergy
@@ -39,6 +39,7 @@ class DenseNewtonianKinetic(AbstractKineticEnergy):
 
         **Raises:** `ValueError` if `mass` is another matrix.
         """
+        dim = count("dim", dim)
         matrix = np.eye(dim) if mass is None else np.asarray(mass, float)
         if matrix.shape != (dim, dim):
             raise ValueError(
@@ -63,13 +64,16 @@ class DenseNewtonianKinetic(AbstractKineticEnergy):
         return lower @ lower.T
 
     def __call__(self, p: Float[Array, " dim"]) -> Scalar:
+        p = array("p", p, len(self._lower))
         u = jsp.linalg.solve_triangular(self._cholesky(p.dtype), p, lower=True)
         return 0.5 * jnp.sum(u**2)
 
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        p = array("p", p, len(self._lower))
         return jsp.linalg.cho_solve((self._cholesky(p.dtype), True), p)
 
     def momentum(self, velocity: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        velocity = array("velocity", velocity, len(self._lower))
         lower = self._cholesky(velocity.dtype)
         return lower @ (lower.T @ velocity)
 
@@ -115,7 +119,7 @@ class RotationKinetic(AbstractKineticEnergy):
         shape, or if `frozen` names something else.
         """
         check_frozen(frozen, ("mass",))
-        self._mass = parameter("mass", mass, (dim,), frozen)
+        self._mass = parameter("mass", mass, (count("dim", dim),), frozen)
         self.dt = positive("dt", dt)
 
     @property
@@ -124,13 +128,14 @@ class RotationKinetic(AbstractKineticEnergy):
         return self._mass(self._mass.log.dtype)
 
     def _sine(self, p: Float[Array, " dim"]) -> tuple[Array, Array]:
+        p = array("p", p, *self._mass.log.shape)
         h = jnp.asarray(self.dt, p.dtype)
         return h, jnp.clip(h * p / self._mass(p.dtype), -_LARGEST, _LARGEST)
 
     def __call__(self, p: Float[Array, " dim"]) -> Scalar:
         h, sine = self._sine(p)
         versed = sine**2 / (1 + jnp.sqrt(1 - sine**2))
-        mass = self._mass(p.dtype)
+        mass = self._mass(h.dtype)
         return jnp.sum(p * jnp.arcsin(sine) / h - mass * versed / h**2)
 
     def velocity(self, p: Float[Array, " dim"]) -> Float[Array, " dim"]:
@@ -138,5 +143,6 @@ class RotationKinetic(AbstractKineticEnergy):
         return jnp.arcsin(sine) / h
 
     def momentum(self, velocity: Float[Array, " dim"]) -> Float[Array, " dim"]:
+        velocity = array("velocity", velocity, *self._mass.log.shape)
         h = jnp.asarray(self.dt, velocity.dtype)
         return self._mass(velocity.dtype) * jnp.sin(h * velocity) / h

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree, Scalar
 
-from .._checks import positive
+from .._checks import array, count, energy, function, positive, random_key
 from ._parameter import parameter, Positive
 
 
@@ -81,7 +82,7 @@ class Confinement(AbstractPotential):
         if isinstance(strength, int | float):
             self._strength = float(positive("strength", strength))
         else:
-            self._strength = parameter("strength", strength, jnp.shape(strength), ())
+            self._strength = parameter("strength", strength, np.shape(strength), ())
 
     def __call__(self, q: PyTree[Float[Array, "..."]]) -> Scalar:
         return jax.tree.reduce(jnp.add, jax.tree.map(self._energy, q))
@@ -118,11 +119,17 @@ class MLPPotential(AbstractPotential):
         - `width`, `depth`: the size and the number of the hidden layers.
         - `activation`: a smooth function; the force is its derivative.
         - `key`: a `jax.random.key` for the initial weights.
+
+        **Raises:** `ValueError` if a size is not a positive integer, `depth` is
+        negative or `key` is no key.
         """
+        dim, width = count("dim", dim), count("width", width)
+        depth = count("depth", depth, least=0)
+        key = random_key("key", key)
         self.mlp = eqx.nn.MLP(dim, "scalar", width, depth, activation, key=key)
 
     def __call__(self, q: Float[Array, " dim"]) -> Scalar:
-        return self.mlp(q)
+        return self.mlp(array("q", q, self.mlp.in_size))
 
 
 class PeriodicPotential(AbstractPotential):
@@ -143,15 +150,13 @@ class PeriodicPotential(AbstractPotential):
 
         **Raises:** `ValueError` if it is not callable.
         """
-        if not callable(potential):
-            raise ValueError(
-                "`potential` must be a callable that returns a scalar energy, got "
-                f"{potential}."
-            )
-        self.potential = potential
+        self.potential = function("potential", potential)
 
     def __call__(self, q: Float[Array, " dim"]) -> Scalar:
-        return self.potential(jnp.concatenate([jnp.cos(q), jnp.sin(q)]))
+        q = array("q", q, "dim")
+        return energy("potential", self.potential)(
+            jnp.concatenate([jnp.cos(q), jnp.sin(q)])
+        )
 
 
 class ConvPotential(AbstractPotential):
@@ -184,13 +189,17 @@ class ConvPotential(AbstractPotential):
         **Raises:** `ValueError` if the image is too small to be halved
         `len(features)` times.
         """
-        channels, height, width = image_shape
+        channels, height, width = (count("image_shape", n) for n in image_shape)
+        for number in features:
+            count("features", number)
         if min(height, width) < 2 ** len(features):
             raise ValueError(
                 f"`image_shape` must be at least {2 ** len(features)} pixels high and "
                 f"wide for {len(features)} layers of `features`, got {image_shape}."
             )
-        *conv_keys, readout_key = jax.random.split(key, len(features) + 1)
+        *conv_keys, readout_key = jax.random.split(
+            random_key("key", key), len(features) + 1
+        )
         sizes = zip((channels, *features), features, conv_keys, strict=False)
         self.convolutions = tuple(
             eqx.nn.Conv2d(n_in, n_out, kernel_size=4, stride=2, padding=1, key=k)

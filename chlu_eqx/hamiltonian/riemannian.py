@@ -8,6 +8,7 @@ import jax.scipy as jsp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree, Scalar
 
+from .._checks import energy, function
 from .hamiltonian import AbstractHamiltonian
 
 
@@ -49,16 +50,11 @@ class RiemannianHamiltonian(AbstractHamiltonian):
         has another shape. Where the metric is not positive definite, the energy is
         NaN.
         """
-        for name, value in (("potential", potential), ("metric", metric)):
-            if not callable(value):
-                raise ValueError(
-                    f"`{name}` must be a callable of the position, got {value}."
-                )
-        self.potential = potential
-        self.metric = metric
+        self.potential = function("potential", potential)
+        self.metric = function("metric", metric)
 
     def __call__(self, q: PyTree, p: PyTree) -> Scalar:
-        return self.potential(q) + self.kinetic(q, p)
+        return energy("potential", self.potential)(q) + self.kinetic(q, p)
 
     def kinetic(self, q: PyTree, p: PyTree) -> Scalar:
         r"""$\tfrac12 \log\det G(q) + \tfrac12\, p^\top G(q)^{-1} p$."""

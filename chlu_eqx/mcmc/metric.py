@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, PyTree, Scalar
 
-from .._checks import positive
+from .._checks import energy, function, positive
 from .._types import RealScalarLike
 from .softabs import softabs
 
@@ -48,7 +48,8 @@ class SoftAbsMetric(eqx.Module):
 
     def __call__(self, q: PyTree) -> Float[Array, "dim dim"]:
         flat, unravel = ravel_pytree(q)
-        hessian = jax.hessian(lambda x: self.logdensity_fn(unravel(x)))(flat)
+        logdensity = energy("logdensity_fn", self.logdensity_fn)
+        hessian = jax.hessian(lambda x: logdensity(unravel(x)))(flat)
         return softabs(-hessian, self.alpha)
 
 
@@ -94,7 +95,7 @@ class FisherMetric(eqx.Module):
                 f"{jnp.shape(precision)}."
             )
         if jnp.ndim(precision) < 2:
-            precision = positive("precision", precision)
+            precision = positive("precision", precision, scalar=False)
         self.precision = jnp.asarray(precision, jnp.result_type(float))
 
     def __call__(self, q: PyTree) -> Float[Array, "dim dim"]:
@@ -117,10 +118,3 @@ class FisherMetric(eqx.Module):
             precision = jnp.diag(jnp.broadcast_to(precision, (dim,)))
         jacobian = jax.jacrev(predictor)(flat)
         return jacobian.T @ (weights[:, None] * jacobian) + precision
-
-
-def function(name: str, value: Callable) -> Callable:
-    """Return `value`, refusing what is not callable."""
-    if not callable(value):
-        raise ValueError(f"`{name}` must be a callable, got {value}.")
-    return value

@@ -11,7 +11,7 @@ from blackjax.mcmc.metrics import Metric
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
-from .._checks import positive
+from .._checks import function, positive
 from .._types import RealScalarLike
 from ..hamiltonian import AbstractThermalKinetic
 from ..hamiltonian.riemannian import metric_at, MetricRoot
@@ -22,7 +22,6 @@ from .kinetic import (
     ResetCopiesKinetic,
     RiemannianKinetic,
 )
-from .metric import function
 
 
 def riemannian_metric(metric: MetricFunction) -> Metric:

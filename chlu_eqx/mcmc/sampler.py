@@ -10,12 +10,11 @@ from blackjax.base import SamplingAlgorithm
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
-from .._checks import count, positive
+from .._checks import count, energy, function, positive
 from .._types import RealScalarLike
 from ..hamiltonian import AbstractThermalKinetic
 from ..solver import CHLUSolver, TaoSolver
 from .integrator import integrator
-from .metric import function
 from .momentum import extended_metric, riemannian_metric, thermal_metric
 
 
@@ -77,7 +76,7 @@ def rmhmc(
     momenta = extended_metric(metric, spread) if explicit else riemannian_metric(metric)
     steps = integrator(solver, reverse_tolerance=reverse_tolerance)
     algorithm = blackjax.rmhmc(
-        function("logdensity_fn", logdensity_fn),
+        energy("logdensity_fn", function("logdensity_fn", logdensity_fn)),
         positive("step_size", step_size),
         momenta,
         count("num_integration_steps", num_integration_steps),
@@ -115,7 +114,7 @@ def relativistic_hmc(
     **Raises:** as [`chlu_eqx.mcmc.rmhmc`][].
     """
     algorithm = blackjax.hmc(
-        function("logdensity_fn", logdensity_fn),
+        energy("logdensity_fn", function("logdensity_fn", logdensity_fn)),
         positive("step_size", step_size),
         thermal_metric(kinetic),
         count("num_integration_steps", num_integration_steps),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import positive
+from .._checks import array, positive
 from .._types import RealScalarLike
 
 
@@ -44,7 +44,8 @@ def softabs(
     **Raises:** `ValueError` if `matrix` is not square or `alpha` is not positive. An
     `A` that is not finite gives NaN.
     """
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+    matrix = array("matrix", matrix, "dim", "dim")
+    if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"`matrix` must be square, got shape {matrix.shape}.")
     scale = jax.lax.stop_gradient(jnp.asarray(positive("alpha", alpha), matrix.dtype))
     return _absolute(scale * matrix) / scale

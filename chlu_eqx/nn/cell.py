@@ -11,7 +11,7 @@ import jax.random as jr
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from .._checks import count, positive
+from .._checks import array, count, function, positive, random_key
 from .._types import RealScalarLike
 from ..friction import Friction
 from ..hamiltonian import (
@@ -24,7 +24,7 @@ from ..hamiltonian import (
 from ..solver import DriftKickDrift
 from ..solver.composition import AbstractComposition
 from ..term import HamiltonianTerm
-from .rnn import AbstractReversibleCell
+from .rnn import AbstractReversibleCell, check_step
 
 
 Hidden = tuple[Float[Array, " hidden_size"], Float[Array, " hidden_size"]]
@@ -46,13 +46,19 @@ class GatedKick(eqx.Module):
 
         - `input_size`, `hidden_size`: the lengths of the input and of the force.
         - `key`: a `jax.random.key` for the weights.
+
+        **Raises:** `ValueError` if a size is not a positive integer.
         """
+        input_size = count("input_size", input_size)
+        hidden_size = count("hidden_size", hidden_size)
+        key = random_key("key", key)
         linear = eqx.nn.Linear(input_size, 2 * hidden_size, key=key)
         # To start with, no input is no force: a constant one would heat the unit up.
         bias = jnp.asarray(linear.bias).at[:hidden_size].set(0.0)
         self.linear = eqx.tree_at(lambda linear: linear.bias, linear, bias)
 
     def __call__(self, x: Float[Array, " input_size"]) -> Float[Array, " hidden_size"]:
+        x = array("x", x, self.linear.in_features)
         return jax.nn.glu(self.linear(x))
 
 
@@ -186,7 +192,7 @@ class CHLUCell(AbstractReversibleCell):
                 "`solver` must be an explicit solver of separable energies, such as "
                 f"`chlu_eqx.DriftKickDrift()`, got {solver}."
             )
-        kick_key, potential_key = jr.split(key)
+        kick_key, potential_key = jr.split(random_key("key", key))
         if kick is None:
             kick = GatedKick(input_size, hidden_size, key=kick_key)
         if kinetic is None:
@@ -197,7 +203,7 @@ class CHLUCell(AbstractReversibleCell):
             network = MLPPotential(dim, width=hidden_size, depth=1, key=potential_key)
             omega = _spectrum(frequencies, hidden_size, dt)
             potential = network + _Springs(Confinement(omega / 2), hidden_size)
-        self.kick = kick
+        self.kick = function("kick", kick)
         self.hamiltonian = SeparableHamiltonian(kinetic, potential)
         self.friction = HamiltonianTerm(self.hamiltonian, friction).friction
         self.solver = solver
@@ -211,10 +217,11 @@ class CHLUCell(AbstractReversibleCell):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Hidden:
-        q, p = hidden
+        q, p = check_step(self, input, hidden)
         return self._move(1, input, (q, p + self.kick(input)))
 
     def undo(self, input: Float[Array, " input_size"], hidden: Hidden) -> Hidden:
+        hidden = check_step(self, input, hidden)
         q, p = self._move(-1, input, hidden)
         return q, p - self.kick(input)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree, Scalar
 
-from .._checks import positive
+from .._checks import array, count, instance, phase_state, positive, random_key
 from .._types import RealScalarLike
 from ..friction import EnergyGovernor, Friction
 from ..hamiltonian import (
@@ -92,8 +92,10 @@ class CHLU(eqx.Module):
         - `solver`: defaults to [`chlu_eqx.CHLUSolver`][]`()`.
         - `key`: a `jax.random.key` for the default potential's weights.
 
-        **Raises:** `ValueError` if `dt` is not positive or `friction` is negative.
+        **Raises:** `ValueError` if `dim` is not a positive integer, `dt` is not
+        positive or `friction` is negative.
         """
+        dim, key = count("dim", dim), random_key("key", key)
         if kinetic is None:
             kinetic = RelativisticKinetic(dim)
         if potential is None:
@@ -101,7 +103,9 @@ class CHLU(eqx.Module):
         self.hamiltonian = SeparableHamiltonian(kinetic, potential)
         term = HamiltonianTerm(self.hamiltonian, friction, forcing)
         self.friction, self.forcing = term.friction, term.forcing
-        self.solver = CHLUSolver() if solver is None else solver
+        solver = CHLUSolver() if solver is None else solver
+        wanted = "a diffrax solver, such as `chlu_eqx.CHLUSolver()`"
+        self.solver = instance("solver", solver, diffrax.AbstractSolver, wanted)
         self.dt = positive("dt", dt)
 
     @property
@@ -165,8 +169,9 @@ class CHLU(eqx.Module):
                 "`generate` draws from exp(-H/kT), which an external force does not "
                 f"leave as it is: `forcing` must be `None`, got {self.forcing}."
             )
-        dtype = y0[1].dtype
-        shape = jax.ShapeDtypeStruct((y0[1].size + 3,), dtype)
+        _, p = phase_state("y0", y0)
+        p = array("p", p, "dim")
+        shape = jax.ShapeDtypeStruct((p.size + 3,), p.dtype)
         path = FixedGridBrownianPath(self.dt, shape, key)
         return rollout(
             LangevinTerm(
@@ -226,7 +231,11 @@ class CHLU(eqx.Module):
 
         **Returns:** the `diffrax.Solution`, whose `ys` is the pair `(q, p)`, each of
         shape `(times, dim)`.
+
+        **Raises:** `ValueError` if `ts` is not an array of times.
         """
+        if array("ts", ts, "times").size == 0:
+            raise ValueError("`ts` must hold at least one time, got none.")
         t0, t1 = ts[0], ts[-1]
         # Rounding must not add a step.
         dt = jnp.asarray(self.dt, ts.dtype)

@@ -1,5 +1,6 @@
 """Convolutional networks from images to latent numbers and back."""
 
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import count
+from .._checks import array, count, random_key
 from .latent_dynamics import check_image_shape
 
 
@@ -28,7 +29,7 @@ def _halvings(image_shape: tuple) -> tuple[int, int, int]:
 def grid_shape(image_shape: tuple, channels: int) -> LatentShape:
     """That of latent channels on the coarsest grid of these networks."""
     _, height, width = _halvings(image_shape)
-    return channels, height, width
+    return count("channels", channels), height, width
 
 
 class ConvEncoder(eqx.Module):
@@ -69,7 +70,7 @@ class ConvEncoder(eqx.Module):
         n, height, width = _halvings(image_shape)
         count("context", context)
         count("features", features)
-        *keys, readout_key = jr.split(key, n + 1)
+        *keys, readout_key = jr.split(random_key("key", key), n + 1)
         channels = [context * image_shape[2], *[features] * n]
         self.convolutions = tuple(
             eqx.nn.Conv2d(n_in, n_out, kernel_size=4, stride=2, padding=1, key=k)
@@ -90,6 +91,7 @@ class ConvEncoder(eqx.Module):
     def __call__(
         self, frames: Float[Array, "context height width channels"]
     ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
+        frames = array("frames", frames, "context", "height", "width", "channels")
         x = jnp.moveaxis(frames, 3, 1).reshape(-1, *frames.shape[1:3])
         for convolution in self.convolutions:
             x = self.activation(convolution(x))
@@ -130,7 +132,9 @@ class ConvDecoder(eqx.Module):
         """
         n, height, width = _halvings(image_shape)
         count("features", features)
-        start_key, constants_key, readout_key, *keys = jr.split(key, n + 3)
+        start_key, constants_key, readout_key, *keys = jr.split(
+            random_key("key", key), n + 3
+        )
         if isinstance(latent, int):
             size = features * height * width
             self.start = eqx.nn.Linear(count("latent", latent), size, key=start_key)
@@ -153,8 +157,13 @@ class ConvDecoder(eqx.Module):
     def __call__(
         self, q: Float[Array, " dim"]
     ) -> Float[Array, "height width channels"]:
-        x = q if self.start is None else self.activation(self.start(q))
-        x = x.reshape(-1, *self.constants.shape[1:])
+        grid = self.constants.shape[1:]
+        if self.start is None:
+            first, *_ = (*self.convolutions, self.readout)
+            x = array("q", q, (first.in_channels - 2) * math.prod(grid))
+        else:
+            x = self.activation(self.start(array("q", q, self.start.in_features)))
+        x = x.reshape(-1, *grid)
         x = jnp.concatenate([x, self.constants.astype(x.dtype)])
         for convolution in self.convolutions:
             x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._checks import count, random_key
 from .rnn import RNN
 
 
@@ -36,8 +37,13 @@ class RecurrentEncoder(eqx.Module):
         - `hidden_size`: the number of the LSTM's units.
         - `output_size`: the length of the vector.
         - `key`: a `jax.random.key` for the initial weights.
+
+        **Raises:** `ValueError` if a size is not a positive integer.
         """
-        cell_key, readout_key = jr.split(key)
+        cell_key, readout_key = jr.split(random_key("key", key))
+        input_size = count("input_size", input_size)
+        hidden_size = count("hidden_size", hidden_size)
+        output_size = count("output_size", output_size)
         cell = eqx.nn.LSTMCell(input_size, hidden_size, key=cell_key)
         self.layer = RNN(cell, reverse=True)
         self.readout = eqx.nn.Linear(2 * hidden_size, output_size, key=readout_key)

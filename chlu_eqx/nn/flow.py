@@ -10,7 +10,7 @@ import jax.random as jr
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from .._checks import count, positive
+from .._checks import array, count, function, positive, random_key
 from .._types import RealScalarLike
 from ..hamiltonian import Confinement, MLPPotential, SeparableHamiltonian
 from ..solver import CHLUSolver
@@ -127,7 +127,7 @@ class HamiltonianFlow(eqx.Module):
         self.dim = count("dim", dim)
         self.num_steps = count("num_steps", num_steps)
         count("width", width)
-        energy_key, encoder_key = jr.split(key)
+        energy_key, encoder_key = jr.split(random_key("key", key))
         if isinstance(hamiltonians, int):
             keys = jr.split(energy_key, count("hamiltonians", hamiltonians))
             hamiltonians = [_learned(dim, width, k) for k in keys]
@@ -148,7 +148,7 @@ class HamiltonianFlow(eqx.Module):
         self.dt = positive("dt", dt)
         if encoder is None:
             encoder = CorrelatedEncoder(dim, width=width, key=encoder_key)
-        self.encoder = encoder
+        self.encoder = function("encoder", encoder)
         self.mean = jnp.zeros(2 * dim)
         self.log_scale = jnp.zeros(2 * dim)
 
@@ -169,7 +169,7 @@ class HamiltonianFlow(eqx.Module):
 
         **Raises:** `ValueError` if `q` or `p` is not of shape `(dim,)`.
         """
-        y = self._checked("q", q), self._checked("p", p)
+        y = array("q", q, self.dim), array("p", p, self.dim)
         for hamiltonian in self.hamiltonians:
             y = self._moved(hamiltonian, y, 1)
         return y
@@ -181,7 +181,7 @@ class HamiltonianFlow(eqx.Module):
 
         **Raises:** as `forward`.
         """
-        y = self._checked("q", q), self._checked("p", p)
+        y = array("q", q, self.dim), array("p", p, self.dim)
         for hamiltonian in self.hamiltonians[::-1]:
             y = self._moved(hamiltonian, y, -1)
         return y
@@ -208,13 +208,14 @@ class HamiltonianFlow(eqx.Module):
         **Raises:** `ValueError` if `q` is of another shape or `num_samples` is not a
         positive integer.
         """
-        law = self.encoder(self._checked("q", q))
+        law = self.encoder(array("q", q, self.dim))
 
         def log_weight(key: PRNGKeyArray) -> Scalar:
             p = law.sample(key)
             return self.log_joint(q, p) - law.log_prob(p)
 
-        return jax.vmap(log_weight)(jr.split(key, count("num_samples", num_samples)))
+        num_samples = count("num_samples", num_samples)
+        return jax.vmap(log_weight)(jr.split(random_key("key", key), num_samples))
 
     def elbo(
         self, q: Float[Array, "..."], num_samples: int = 1, *, key: PRNGKeyArray
@@ -239,16 +240,8 @@ class HamiltonianFlow(eqx.Module):
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, " dim"]:
         """A draw of $q$."""
-        q, _ = self.forward(*jnp.split(self.base.sample(key), 2))
+        q, _ = self.forward(*jnp.split(self.base.sample(random_key("key", key)), 2))
         return q
-
-    def _checked(self, name: str, x: Array) -> Array:
-        if x.shape != (self.dim,):
-            raise ValueError(
-                f"`{name}` must be unbatched, of shape {(self.dim,)}, got {x.shape}; "
-                "use `jax.vmap` for more than one."
-            )
-        return x
 
     def _moved(
         self, hamiltonian: SeparableHamiltonian, y: tuple[Array, Array], sign: int

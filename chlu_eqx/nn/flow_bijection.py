@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flowjax.bijections import AbstractBijection
 from jaxtyping import Array, ArrayLike
 
+from .._checks import instance
 from .flow import HamiltonianFlow
 
 
@@ -33,7 +34,8 @@ class HamiltonianBijection(AbstractBijection):
 
         - `flow`: whose map it is; its base and its encoder are not used.
         """
-        self.flow = flow
+        wanted = "a `chlu_eqx.nn.HamiltonianFlow`"
+        self.flow = instance("flow", flow, HamiltonianFlow, wanted)
         self.shape = (2 * flow.dim,)
         self.cond_shape = None
 

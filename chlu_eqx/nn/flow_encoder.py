@@ -10,7 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from .._checks import count
+from .._checks import array, count, random_key
 from .latent_dynamics import Gaussian
 
 
@@ -28,6 +28,7 @@ class CorrelatedGaussian(eqx.Module):
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, " dim"]:
         r"""$m + L \varepsilon$, reparametrised."""
+        key = random_key("key", key)
         noise = jr.normal(key, self.mean.shape, self.mean.dtype)
         return self.mean + self.factor @ noise
 
@@ -61,10 +62,10 @@ class GaussianEncoder(eqx.Module):
 
         **Raises:** `ValueError` if a size is not a positive integer.
         """
-        self.mlp = _perceptron(dim, 2 * dim, width, activation, key)
+        self.mlp = _perceptron(dim, 2 * count("dim", dim), width, activation, key)
 
     def __call__(self, q: Float[Array, " dim"]) -> Gaussian:
-        mean, log_scale = jnp.split(self.mlp(q), 2)
+        mean, log_scale = jnp.split(self.mlp(array("q", q, self.mlp.in_size)), 2)
         return Gaussian(mean, jnp.exp(log_scale))
 
 
@@ -87,10 +88,12 @@ class CorrelatedEncoder(eqx.Module):
 
         **Raises:** `ValueError` if a size is not a positive integer.
         """
+        dim = count("dim", dim)
         outputs = 2 * dim + dim * (dim - 1) // 2
         self.mlp = _perceptron(dim, outputs, width, activation, key)
 
     def __call__(self, q: Float[Array, " dim"]) -> CorrelatedGaussian:
+        q = array("q", q, self.mlp.in_size)
         mean, log_diagonal, rest = jnp.split(self.mlp(q), [q.size, 2 * q.size])
         factor = jnp.diag(jnp.exp(log_diagonal))
         return CorrelatedGaussian(
@@ -105,6 +108,5 @@ def _perceptron(
     activation: Callable[[Array], Array],
     key: PRNGKeyArray,
 ) -> eqx.nn.MLP:
-    count("dim", dim)
-    count("width", width)
+    dim, width, key = count("dim", dim), count("width", width), random_key("key", key)
     return eqx.nn.MLP(dim, outputs, width, 2, activation, key=key)

@@ -8,10 +8,17 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from .._checks import count, greater_than_one, positive
+from .._checks import (
+    count,
+    function,
+    greater_than_one,
+    instance,
+    positive,
+    random_key,
+)
 from .._types import RealScalarLike
 from .cell import GatedKick
-from .rnn import AbstractReversibleCell
+from .rnn import AbstractReversibleCell, check_step
 
 
 Hidden = tuple[Float[Array, " hidden_size"], Float[Array, " hidden_size"]]
@@ -82,10 +89,10 @@ class HamiltonianRNNCell(AbstractReversibleCell):
         self.input_size = count("input_size", input_size)
         self.hidden_size = count("hidden_size", hidden_size)
         width = hidden_size if width is None else count("width", width)
-        q, p, x, b, f = jr.split(key, 5)
+        q, p, x, b, f = jr.split(random_key("key", key), 5)
         if kick is None:
             kick = GatedKick(input_size, hidden_size, key=f)
-        self.kick = kick
+        self.kick = function("kick", kick)
         orthogonal = jax.nn.initializers.orthogonal()
         self.position_weight = orthogonal(q, (width, hidden_size))
         self.momentum_weight = orthogonal(p, (width, hidden_size))
@@ -104,12 +111,12 @@ class HamiltonianRNNCell(AbstractReversibleCell):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Hidden:
-        q, p = hidden
+        q, p = check_step(self, input, hidden)
         p = p + self._kick(input, q)
         return q + self._drift(p), p
 
     def undo(self, input: Float[Array, " input_size"], hidden: Hidden) -> Hidden:
-        q, p = hidden
+        q, p = check_step(self, input, hidden)
         q = q - self._drift(p)
         return q, p - self._kick(input, q)
 
@@ -146,6 +153,7 @@ def gradient_controlled_dt(
 
     **Raises:** `ValueError` if an argument is out of range.
     """
+    instance("cell", cell, HamiltonianRNNCell, "a `chlu_eqx.nn.HamiltonianRNNCell`")
     length = count("length", length)
     norms = [
         jnp.linalg.norm(w, 2) ** 2 for w in (cell.position_weight, cell.momentum_weight)

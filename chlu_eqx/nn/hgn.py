@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from .._checks import array, count, random_key
 from .._types import RealScalarLike
 from ..hamiltonian import (
     AbstractPotential,
@@ -130,7 +131,10 @@ class HamiltonianGenerativeNetwork(AbstractLatentDynamics):
         not in the context, the grid is not that of the images, or `dt` is not
         positive.
         """
-        keys = jr.split(key, 5)
+        keys = jr.split(random_key("key", key), 5)
+        count("features", features)
+        count("width", width)
+        count("substeps", substeps)
         self.image_shape = check_image_shape(image_shape)
         self.context, self.infer_index = check_context(context, infer_index)
         grid = None if isinstance(latent, int) else latent
@@ -179,7 +183,7 @@ class HamiltonianGenerativeNetwork(AbstractLatentDynamics):
     def state(
         self, z: Float[Array, " latent"]
     ) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
-        q, p = jnp.split(self.transform(z), 2)
+        q, p = jnp.split(self.transform(array("z", z, 2 * self.dim)), 2)
         return q, p
 
     def move(

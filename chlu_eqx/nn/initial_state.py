@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree, Scalar
 
-from .._checks import count
+from .._checks import array, count, function, leading, state
 from ..hamiltonian._parameter import parameter, Positive
 from .encoder import RecurrentEncoder
 
@@ -70,8 +70,8 @@ class ObservedDynamics(eqx.Module):
 
         **Raises:** `ValueError` if `scale` is not a positive scalar.
         """
-        self.dynamics = dynamics
-        self.initial_state = initial_state
+        self.dynamics = function("dynamics", dynamics)
+        self.initial_state = function("initial_state", initial_state)
         self._scale = parameter("scale", scale, (), ())
 
     @property
@@ -122,6 +122,7 @@ class InferredInitialState(eqx.Module):
 
         **Raises:** `ValueError` if `num_observed` is not positive.
         """
+        dim = count("dim", dim)
         self.encoder = RecurrentEncoder(input_size, hidden_size, 2 * dim, key=key)
         self.num_observed = count("num_observed", num_observed)
 
@@ -138,7 +139,9 @@ class InferredInitialState(eqx.Module):
         **Raises:** `ValueError` if there are fewer than $n$ observations, or of
         another size.
         """
-        rows = jnp.concatenate(jax.tree.leaves(x), axis=-1)
+        leaves = [array("x", leaf, "times", "features") for leaf in jax.tree.leaves(x)]
+        leading("x", leaves)
+        rows = jnp.concatenate(leaves, axis=-1)
         if len(rows) < self.num_observed:
             raise ValueError(
                 f"`x` must hold at least `num_observed` = {self.num_observed} "
@@ -162,13 +165,8 @@ class FreeInitialStates(eqx.Module):
 
         **Raises:** `ValueError` if its leaves are not of one number of trajectories.
         """
-        counts = {jnp.shape(x)[:1] for x in jax.tree.leaves(states)}
-        if len(counts) != 1 or () in counts:
-            raise ValueError(
-                "`states` must have leaves with one leading axis of trajectories, got "
-                f"shapes {[jnp.shape(x) for x in jax.tree.leaves(states)]}."
-            )
-        self.states = jax.tree.map(jnp.asarray, states)
+        leading("states", states)
+        self.states = state("states", states)
 
     def __call__(self, index: Int[Array, " times"]) -> PyTree:
         """**Arguments:**

@@ -12,7 +12,7 @@ import jax.random as jr
 from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
-from .._checks import count, nonzero, positive
+from .._checks import array, count, function, nonzero, positive, random_key
 
 
 Frames: TypeAlias = Float[Array, "times height width channels"]
@@ -34,6 +34,7 @@ class Gaussian(eqx.Module):
         r"""$\mu + \sigma \varepsilon$, reparametrised; without a key the mean."""
         if key is None:
             return self.mean
+        key = random_key("key", key)
         return self.mean + self.scale * jr.normal(key, self.mean.shape, self.mean.dtype)
 
     def log_prob(self, x: Float[Array, " latent"]) -> Scalar:
@@ -162,9 +163,9 @@ class StandardisedEncoder(eqx.Module):
 
         **Raises:** `ValueError` if `scale` is not positive.
         """
-        self.encoder = encoder
+        self.encoder = function("encoder", encoder)
         self.mean = mean
-        self.scale = positive("scale", scale)
+        self.scale = positive("scale", scale, scalar=False)
 
     def __call__(self, frames: Frames) -> tuple[Array, Array]:
         mean, scale = lax.stop_gradient((self.mean, self.scale))
@@ -202,12 +203,7 @@ def check_image_shape(image_shape: tuple) -> tuple[int, int, int]:
 def check_frames(
     frames: Array, image_shape: tuple[int, int, int], context: int
 ) -> Frames:
-    if frames.ndim != 4 or frames.shape[1:] != image_shape:
-        raise ValueError(
-            "`frames` must be unbatched images of shape (times, height, width, "
-            f"channels) = (times, {', '.join(map(str, image_shape))}), got "
-            f"{frames.shape}."
-        )
+    frames = array("frames", frames, "times", *image_shape)
     if len(frames) < context:
         raise ValueError(
             f"`frames` must be {context} or more, the `context` that the state is "

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import count, nonnegative, positive
+from .._checks import count, nonnegative, positive, random_key
 from .._types import RealScalarLike
-from .rnn import AbstractReversibleCell
+from .rnn import AbstractReversibleCell, check_step
 
 
 Hidden = tuple[Float[Array, " hidden_size"], Float[Array, " hidden_size"]]
@@ -68,7 +68,7 @@ class CoRNNCell(eqx.Module):
         self.input_size = count("input_size", input_size)
         self.hidden_size = count("hidden_size", hidden_size)
         size = input_size + 2 * hidden_size
-        self.linear = eqx.nn.Linear(size, hidden_size, key=key)
+        self.linear = eqx.nn.Linear(size, hidden_size, key=random_key("key", key))
         self.dt = positive("dt", dt)
         self.stiffness = nonnegative("stiffness", stiffness)
         self.damping = nonnegative("damping", damping)
@@ -80,7 +80,7 @@ class CoRNNCell(eqx.Module):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Hidden:
-        y, z = hidden
+        y, z = check_step(self, input, hidden)
         dt, gamma, epsilon = (
             jnp.asarray(x, y.dtype) for x in (self.dt, self.stiffness, self.damping)
         )
@@ -141,7 +141,7 @@ class UnICORNNCell(AbstractReversibleCell):
         """
         self.input_size = count("input_size", input_size)
         self.hidden_size = count("hidden_size", hidden_size)
-        linear, weight, rate = jr.split(key, 3)
+        linear, weight, rate = jr.split(random_key("key", key), 3)
         self.linear = eqx.nn.Linear(input_size, hidden_size, key=linear)
         self.weight = jr.uniform(weight, (hidden_size,))
         self.rate = jr.uniform(rate, (hidden_size,), minval=-0.1, maxval=0.1)
@@ -155,12 +155,12 @@ class UnICORNNCell(AbstractReversibleCell):
         *,
         key: PRNGKeyArray | None = None,
     ) -> Hidden:
-        y, z = hidden
+        y, z = check_step(self, input, hidden)
         z = z - self._h(y) * self._slope(input, y)
         return y + self._h(y) * z, z
 
     def undo(self, input: Float[Array, " input_size"], hidden: Hidden) -> Hidden:
-        y, z = hidden
+        y, z = check_step(self, input, hidden)
         y = y - self._h(y) * z
         return y, z + self._h(y) * self._slope(input, y)
 

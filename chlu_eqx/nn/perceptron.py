@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import count
+from .._checks import array, count, random_key
 from .encoder import RecurrentEncoder
 from .latent_dynamics import check_image_shape
 
@@ -46,7 +46,7 @@ class MLPEncoder(eqx.Module):
         """
         for name, value in (("context", context), ("latent", latent), ("width", width)):
             count(name, value)
-        frame_key, joint_key = jr.split(key)
+        frame_key, joint_key = jr.split(random_key("key", key))
         pixels = math.prod(check_image_shape(image_shape))
         self.frame = eqx.nn.Linear(pixels, width, key=frame_key)
         self.joint = eqx.nn.MLP(
@@ -57,6 +57,7 @@ class MLPEncoder(eqx.Module):
     def __call__(
         self, frames: Float[Array, "context height width channels"]
     ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
+        frames = array("frames", frames, "context", "height", "width", "channels")
         features = jax.vmap(self.frame)(frames.reshape(len(frames), -1))
         mean, log_scale = jnp.split(self.joint(self.activation(features).ravel()), 2)
         return mean, log_scale
@@ -98,7 +99,7 @@ class RecurrentMLPEncoder(eqx.Module):
             ("hidden_size", hidden_size),
         ):
             count(name, value)
-        frame_key, recurrent_key = jr.split(key)
+        frame_key, recurrent_key = jr.split(random_key("key", key))
         pixels = math.prod(check_image_shape(image_shape))
         self.frame = eqx.nn.MLP(
             pixels, width, width, 1, activation, activation, key=frame_key
@@ -110,6 +111,7 @@ class RecurrentMLPEncoder(eqx.Module):
     def __call__(
         self, frames: Float[Array, "times height width channels"]
     ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
+        frames = array("frames", frames, "times", "height", "width", "channels")
         features = jax.vmap(self.frame)(frames.reshape(len(frames), -1))
         mean, log_scale = jnp.split(self.recurrent(features), 2)
         return mean, log_scale
@@ -138,7 +140,7 @@ class MLPDecoder(eqx.Module):
         count("latent", latent)
         count("width", width)
         self.image_shape = check_image_shape(image_shape)
-        pixels = math.prod(image_shape)
+        pixels, key = math.prod(image_shape), random_key("key", key)
         self.mlp = eqx.nn.MLP(
             latent, pixels, width, 2, activation, jax.nn.sigmoid, key=key
         )
@@ -146,4 +148,4 @@ class MLPDecoder(eqx.Module):
     def __call__(
         self, q: Float[Array, " latent"]
     ) -> Float[Array, "height width channels"]:
-        return self.mlp(q).reshape(self.image_shape)
+        return self.mlp(array("q", q, self.mlp.in_size)).reshape(self.image_shape)

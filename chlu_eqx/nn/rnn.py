@@ -13,6 +13,7 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .._backward import is_lost, LOST
+from .._checks import array, function
 from ..adjoint import ReversibleAdjoint
 
 
@@ -95,6 +96,7 @@ class RNN(eqx.Module):
         **Raises:** `ValueError` if the cell cannot be undone and has to be, or if the
         adjoint is neither of the two.
         """
+        function("cell", cell)
         reversible = isinstance(cell, AbstractReversibleCell)
         if adjoint is None:
             forgets = getattr(cell, "friction", None) is not None
@@ -131,12 +133,7 @@ class RNN(eqx.Module):
         **Raises:** `ValueError` if `inputs` has another shape than
         `(times, input_size)`.
         """
-        size = self.cell.input_size
-        if inputs.ndim != 2 or inputs.shape[1] != size:
-            raise ValueError(
-                f"`inputs` must have shape (times, {size}), got {inputs.shape}; use "
-                "`jax.vmap` for batches."
-            )
+        inputs = array("inputs", inputs, "times", self.cell.input_size)
         if hidden is None:
             zeros = jnp.zeros(self.cell.hidden_size, inputs.dtype)
             hidden = (zeros, zeros)
@@ -144,6 +141,21 @@ class RNN(eqx.Module):
             tree = (self.cell, inputs, hidden)
             return _reversible_scan(tree, self.reverse, self.adjoint.rtol)
         return _scan(self.cell, inputs, hidden, self.reverse)
+
+
+def check_step(
+    cell: Any, input: Array, hidden: PyTree
+) -> tuple[Float[Array, " hidden_size"], Float[Array, " hidden_size"]]:
+    """The two parts of `hidden`, refusing an input or a part that is not of the cell's
+    size."""
+    array("input", input, cell.input_size)
+    if not (isinstance(hidden, tuple) and len(hidden) == 2):
+        raise ValueError(
+            "`hidden` must be a pair of arrays of shape "
+            f"({cell.hidden_size},), got {hidden}."
+        )
+    first, second = (array("hidden", x, cell.hidden_size) for x in hidden)
+    return first, second
 
 
 def _output(hidden: PyTree) -> Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from .._checks import array, count, instance, random_key
 from ..hamiltonian import PeriodicPotential
 from .hgn import at_speed
 from .latent_dynamics import (
@@ -94,7 +95,10 @@ class VariationalIntegratorAutoencoder(AbstractLatentDynamics):
         **Raises:** `ValueError` if a size is not a positive integer or `infer_index` is
         not in the context.
         """
-        encoder_key, decoder_key = jr.split(key)
+        encoder_key, decoder_key = jr.split(random_key("key", key))
+        wanted = "a `chlu_eqx.nn.VariationalIntegratorNetwork`"
+        instance("network", network, VariationalIntegratorNetwork, wanted)
+        dim = count("dim", dim)
         self.image_shape = check_image_shape(image_shape)
         self.context, self.infer_index = check_context(context, infer_index)
         if encoder is None:
@@ -126,7 +130,7 @@ class VariationalIntegratorAutoencoder(AbstractLatentDynamics):
         self, z: Float[Array, " latent"]
     ) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
         """The position and the momentum of a latent vector."""
-        q, w = jnp.split(z, 2)
+        q, w = jnp.split(array("z", z, 2 * self.dim), 2)
         if self.increments:
             return self.network.momentum_state((q, q + w))
         return q, self.network.kinetic.momentum(w)

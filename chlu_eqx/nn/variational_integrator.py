@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from .._checks import count, phase_state, random_key
 from .._types import RealScalarLike
 from ..friction import Friction, friction_flow
 from ..hamiltonian import AbstractKineticEnergy, MLPPotential, NewtonianKinetic
@@ -93,6 +94,7 @@ class VariationalIntegratorNetwork(eqx.Module):
         [`chlu_eqx.AbstractKineticEnergy`][], `dt` is not positive or `friction` is
         negative.
         """
+        dim, key = count("dim", dim), random_key("key", key)
         if kinetic is None:
             kinetic = NewtonianKinetic(dim)
         if not isinstance(kinetic, AbstractKineticEnergy):
@@ -132,7 +134,7 @@ class VariationalIntegratorNetwork(eqx.Module):
 
         **Returns:** the pair `(q, v)`, each of shape `(times, dim)`.
         """
-        q0, v0 = y0
+        q0, v0 = phase_state("y0", y0)
         start = (q0, self.kinetic.momentum(v0))
         q, p = self.unit(start, num_steps, save_every=save_every, adjoint=adjoint)
         return q, jax.vmap(self.kinetic.velocity)(p)
@@ -159,7 +161,7 @@ class VariationalIntegratorNetwork(eqx.Module):
     ) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
         """The state $(q_0, p_0)$ of the `unit` that takes it from the first of two
         positions to the second in a step."""
-        (q0, q1), unit = y0, self.unit
+        (q0, q1), unit = phase_state("y0", y0), self.unit
         h = jnp.asarray(unit.dt, q0.dtype)
         # Back from the middle of the first step, where the drift from q0 to q1 is.
         middle = self.kinetic.momentum((q1 - q0) / h)

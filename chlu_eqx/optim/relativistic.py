@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, DTypeLike, Float, Int, PyTree
 
 from .._checks import (
+    floating,
     in_closed_unit_interval,
     in_unit_interval,
     nonnegative,
@@ -104,7 +105,8 @@ def relativistic_gradient_descent(
     **Returns:** an `optax.GradientTransformation` whose state is a
     [`chlu_eqx.optim.RelativisticState`][].
 
-    **Raises:** `ValueError` if a hyperparameter is out of range.
+    **Raises:** `ValueError` if a hyperparameter is out of range; by `init`, if the
+    parameters are not floating-point numbers.
 
     ??? cite "Reference"
 
@@ -226,6 +228,7 @@ def _transformation(
     factors of `w` the parameters are then ahead."""
 
     def init(params: PyTree) -> RelativisticState:
+        floating("params", params)
         velocity = jax.tree.map(
             lambda x: jnp.zeros_like(x, dtype=accumulator_dtype), params
         )

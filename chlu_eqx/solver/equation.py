@@ -16,7 +16,7 @@ from diffrax import RESULTS
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, PyTree
 
-from .._checks import positive
+from .._checks import count, instance
 from .._types import RealScalarLike
 from ..friction import friction_flow
 from .base import (
@@ -67,6 +67,9 @@ class AbstractImplicit(AbstractReversibleSolver):
         **Raises:** `ValueError` if `root_finder` has no tolerances of its own or
         `root_find_max_steps` is not positive.
         """
+        wanted = "a root finder or a fixed-point solver of optimistix, or `None`"
+        kinds = optx.AbstractRootFinder | optx.AbstractFixedPointSolver | None
+        instance("root_finder", root_finder, kinds, wanted)
         for name in ("rtol", "atol"):
             tolerance = getattr(root_finder, name, 0.0)
             if not isinstance(tolerance, int | float | Array | np.ndarray):
@@ -76,7 +79,7 @@ class AbstractImplicit(AbstractReversibleSolver):
                     f" Got {root_finder}."
                 )
         self.root_finder = root_finder
-        self.root_find_max_steps = positive("root_find_max_steps", root_find_max_steps)
+        self.root_find_max_steps = count("root_find_max_steps", root_find_max_steps)
 
     @abc.abstractmethod
     def maps(self, field: Field, h: RealScalarLike, time: Clock) -> tuple[Flow, ...]:

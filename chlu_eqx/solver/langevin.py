@@ -13,7 +13,7 @@ from diffrax import RESULTS
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, PyTree, Scalar
 
-from .._checks import phase_state
+from .._checks import energy, phase_state
 from .._types import RealScalarLike
 from ..friction import rates
 from ..term import HamiltonianTerm, HeatBath, LangevinTerm
@@ -151,8 +151,8 @@ class AbstractLangevin(diffrax.AbstractItoSolver):
 
     def _at(self, drift: HamiltonianTerm, q: Vector) -> Force:
         potential = drift.hamiltonian.potential  # pyright: ignore
-        energy, slope = jax.value_and_grad(potential)(q)
-        return Force(-slope, energy if self.metropolis else None)
+        value, slope = jax.value_and_grad(energy("potential", potential))(q)
+        return Force(-slope, value if self.metropolis else None)
 
 
 def _parts(terms: Any) -> tuple[HamiltonianTerm, HeatBath]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from diffrax import RESULTS
 from jaxtyping import PyTree
 
+from .._checks import count
 from .._types import RealScalarLike
 from .base import NoErrorEstimate
 from .reversible import first_failure
@@ -74,8 +75,6 @@ class Substeps(diffrax.AbstractWrappedSolver[Any]):
         **Raises:** `ValueError` if `n` is not a positive integer, or if `solver` is no
         solver or itself `Substeps`.
         """
-        if not isinstance(n, int) or n < 1:
-            raise ValueError(f"`n` must be a positive integer, got {n}.")
         if not isinstance(solver, diffrax.AbstractSolver) or isinstance(
             solver, Substeps
         ):
@@ -83,7 +82,7 @@ class Substeps(diffrax.AbstractWrappedSolver[Any]):
                 f"`solver` must be a solver other than `Substeps`, got {solver}."
             )
         self.solver = solver  # pyright: ignore
-        self.n = n
+        self.n = count("n", n)
 
     @property
     def term_structure(self):  # pyright: ignore

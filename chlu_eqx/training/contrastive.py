@@ -12,7 +12,15 @@ import optax
 from jax.sharding import NamedSharding
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree, Scalar
 
-from .._checks import positive
+from .._checks import (
+    array,
+    count,
+    function,
+    instance,
+    leading,
+    nonnegative,
+    random_key,
+)
 from ..friction import Friction
 from ..term import Temperature
 from .devices import check_sharding, in_parts
@@ -56,11 +64,14 @@ class ContrastiveState(eqx.Module):
         - `optimizer`: the optax transformation of the steps.
         - `buffer`: a [`chlu_eqx.training.ReplayBuffer`][] of states `(q, p)`.
         - `key`: a `jax.random.key`.
+
+        **Raises:** `ValueError` if `buffer` is no buffer or `key` no key.
         """
         self.model = model
         self.opt_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
-        self.buffer = buffer
-        self.key = key
+        wanted = "a `chlu_eqx.training.ReplayBuffer`"
+        self.buffer = instance("buffer", buffer, ReplayBuffer, wanted)
+        self.key = random_key("key", key)
         self.step = jnp.zeros((), jnp.int32)
 
 
@@ -138,10 +149,15 @@ def contrastive_steps(
 
     **Returns:** the new state, and a [`chlu_eqx.training.ContrastiveReport`][].
 
-    **Raises:** `ValueError` if `num_steps` is not positive or `sharding` does not cut a
+    **Raises:** `ValueError` if an argument is of another kind, a number of steps or of
+    a batch is not a positive integer, there are no data, or `sharding` does not cut a
     batch into equal parts.
     """
-    positive("num_steps", num_steps)
+    instance("state", state, ContrastiveState, "a `ContrastiveState`")
+    num_steps = count("num_steps", num_steps)
+    for name, value in (("wake", wake), ("sleep", sleep), ("energy", energy)):
+        function(name, value)
+    [num_samples] = leading("data", data)
     check_sharding(sharding, batch_size)
     arrays, rest = eqx.partition(state, eqx.is_array)
 
@@ -169,7 +185,7 @@ def contrastive_steps(
         # Keyed by the step, not by a chain of splits: any step can be made again.
         keys = jr.split(jr.fold_in(now.key, now.step), 4)
         chosen, dreams = now.buffer.draw(keys[0], batch_size, fresh=fresh)
-        i = jr.randint(keys[2], (batch_size,), 0, len(jax.tree.leaves(data)[0]))
+        i = jr.randint(keys[2], (batch_size,), 0, num_samples)
         windows = jax.tree.map(lambda x: x[i], data)
         awake, asleep = jr.split(keys[3], batch_size), jr.split(keys[1], batch_size)
         (grads, report), dreams = in_parts(wake_and_sleep, sharding)(
@@ -221,7 +237,9 @@ def denoising_wake(
 ) -> tuple[Scalar, State]:
     """The wake of generation: no loss of its own; the datum with Gaussian noise of
     standard deviation `noise`, at rest."""
-    q = q + jnp.asarray(noise, q.dtype) * jr.normal(key, q.shape, q.dtype)
+    q, noise = array("q", q, "dim"), nonnegative("noise", noise)
+    normals = jr.normal(random_key("key", key), q.shape, q.dtype)
+    q = q + jnp.asarray(noise, q.dtype) * normals
     return jnp.zeros((), q.dtype), (q, jnp.zeros_like(q))
 
 
@@ -230,6 +248,7 @@ def free_sleep(
 ) -> State:
     """The sleep of dynamics: `num_steps` of the unit's own motion."""
     del key
+    num_steps = count("num_steps", num_steps)
     return _last(model(state, num_steps, save_every=num_steps))
 
 
@@ -245,6 +264,7 @@ def langevin_sleep(
     """The sleep of generation: `num_steps` of Langevin dynamics, by
     [`chlu_eqx.nn.CHLU`][]`.generate`. At the unit's default step of 0.05 the default
     friction is the paper's 0.3 per step."""
+    num_steps = count("num_steps", num_steps)
     return _last(
         model.generate(
             state,

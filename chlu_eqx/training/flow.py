@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from .._checks import array, random_key
+
 
 def flow_loss(
     params: Any,
@@ -36,8 +38,7 @@ def flow_loss(
     positive integer.
     """
     flow = eqx.combine(params, static)
-    if x.ndim != 2:
-        raise ValueError(f"`x` must be of shape (batch, {flow.dim}), got {x.shape}.")
+    x, key = array("x", x, "batch", flow.dim), random_key("key", key)
 
     def bound(q: Array, key: PRNGKeyArray) -> Scalar:
         return flow.importance_bound(q, num_samples, key=key)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree, Scalar
 
+from .._checks import like
+
 
 def gaussian_nll(
     model: Any, window: tuple[PyTree, PyTree], *, key: PRNGKeyArray | None = None
@@ -32,12 +34,7 @@ def gaussian_nll(
     cue, observed = window
     num_steps = jax.tree.leaves(observed)[0].shape[0] - 1
     trajectory = model(cue, num_steps)
-    shapes = jax.tree.map(jnp.shape, trajectory), jax.tree.map(jnp.shape, observed)
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            "the observations in `window` must have the structure and the shapes of "
-            f"the model's trajectory, {shapes[0]}, got {shapes[1]}."
-        )
+    trajectory = like("model", trajectory, observed, "return")
     errors = jax.tree.map(lambda x, y: jnp.sum((x - y) ** 2), observed, trajectory)
     size = sum(x.size for x in jax.tree.leaves(observed))
     mean = jax.tree.reduce(jnp.add, errors) / size

@@ -9,7 +9,7 @@ import jax.random as jr
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Scalar
 
-from .._checks import positive
+from .._checks import count, function, random_key, state
 
 
 Map = Callable[[PyTree], PyTree]
@@ -43,8 +43,12 @@ def lyapunov_exponents(step: Map, y: PyTree) -> Float[Array, " size"]:
     - `y`: one state, a pytree.
 
     **Returns:** the exponents, as many as the state has numbers.
+
+    **Raises:** `ValueError` if `step` is not callable or `y` does not hold
+    floating-point numbers.
     """
-    flat, unravel = ravel_pytree(y)
+    function("step", step)
+    flat, unravel = ravel_pytree(state("y", y))
     jacobian = jax.jacfwd(lambda x: ravel_pytree(step(unravel(x)))[0])(flat)
     return jnp.log(jnp.linalg.svd(jacobian, compute_uv=False))
 
@@ -70,9 +74,15 @@ def largest_exponent(
     - `step`, `y`: as there.
     - `num_iterations`: how often to iterate, positive.
     - `key`: a `jax.random.key`, for the direction.
+
+    **Raises:** as there; `ValueError` if `num_iterations` is not a positive integer.
     """
-    positive("num_iterations", num_iterations)
-    flat, unravel = ravel_pytree(y)
+    function("step", step)
+    num_iterations, key = (
+        count("num_iterations", num_iterations),
+        random_key("key", key),
+    )
+    flat, unravel = ravel_pytree(state("y", y))
 
     def flow(x: Array) -> Array:
         return ravel_pytree(step(unravel(x)))[0]

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
-from .._checks import nonnegative, positive
+from .._checks import (
+    count,
+    function,
+    in_closed_unit_interval,
+    leading,
+    like,
+    nonnegative,
+    random_key,
+    state,
+)
 
 
 class ReplayBuffer(eqx.Module):
@@ -45,8 +54,9 @@ class ReplayBuffer(eqx.Module):
 
         **Raises:** `ValueError` if `capacity` is not positive.
         """
-        positive("capacity", capacity)
-        self.states = jax.vmap(seed)(jr.split(key, capacity))
+        function("seed", seed)
+        keys = jr.split(random_key("key", key), count("capacity", capacity))
+        self.states = jax.vmap(seed)(keys)
         self.seed = seed
 
     @property
@@ -70,14 +80,13 @@ class ReplayBuffer(eqx.Module):
         **Raises:** `ValueError` if `batch_size` is larger than the capacity or `fresh`
         is no probability.
         """
-        if not 1 <= batch_size <= self.capacity:
+        if count("batch_size", batch_size) > self.capacity:
             raise ValueError(
                 "`batch_size` must be positive and at most the capacity of the buffer, "
                 f"{self.capacity}, got {batch_size}."
             )
-        if not 0 <= fresh <= 1:
-            raise ValueError(f"`fresh` must be a probability, got {fresh}.")
-        which, whether, seeds = jr.split(key, 3)
+        fresh = in_closed_unit_interval("fresh", fresh)
+        which, whether, seeds = jr.split(random_key("key", key), 3)
         chosen = jr.choice(which, self.capacity, (batch_size,), replace=False)
         new = jax.vmap(self.seed)(jr.split(seeds, batch_size))
         renewed = jr.bernoulli(whether, fresh, (batch_size,))
@@ -92,7 +101,12 @@ class ReplayBuffer(eqx.Module):
         self, chosen: Int[Array, " batch"], states: PyTree[Float[Array, "batch ..."]]
     ) -> "ReplayBuffer":
         """The buffer with these states at the places that [`draw`][
-        chlu_eqx.training.ReplayBuffer.draw] told."""
+        chlu_eqx.training.ReplayBuffer.draw] told.
+
+        **Raises:** `ValueError` if they are not of the shapes of those.
+        """
+        places = jax.tree.map(lambda old: old[chosen], self.states)
+        states = like("states", states, places)
         new = jax.tree.map(lambda old, x: old.at[chosen].set(x), self.states, states)
         return eqx.tree_at(lambda buffer: buffer.states, self, new)
 
@@ -111,11 +125,11 @@ class NoiseSeed(eqx.Module):
 
         **Raises:** `ValueError` if `scale` is negative.
         """
-        self.mean = mean
-        self.scale = nonnegative("scale", scale)
+        self.mean = state("mean", mean)
+        self.scale = nonnegative("scale", scale, scalar=False)
 
     def __call__(self, key: PRNGKeyArray) -> PyTree[Float[Array, "..."]]:
-        return _noisy(self.mean, self.scale, key)
+        return _noisy(self.mean, self.scale, random_key("key", key))
 
 
 class DataSeed(eqx.Module):
@@ -132,13 +146,15 @@ class DataSeed(eqx.Module):
         - `data`: states, with a leading axis.
         - `scale`: $\sigma$, non-negative.
 
-        **Raises:** `ValueError` if `scale` is negative.
+        **Raises:** `ValueError` if there are no data, their leaves are not of one
+        number, or `scale` is negative.
         """
-        self.data = data
-        self.scale = nonnegative("scale", scale)
+        leading("data", data)
+        self.data = state("data", data)
+        self.scale = nonnegative("scale", scale, scalar=False)
 
     def __call__(self, key: PRNGKeyArray) -> PyTree[Float[Array, "..."]]:
-        which, noise = jr.split(key)
+        which, noise = jr.split(random_key("key", key))
         i = jr.randint(which, (), 0, jax.tree.leaves(self.data)[0].shape[0])
         return _noisy(jax.tree.map(lambda x: x[i], self.data), self.scale, noise)
 

@@ -12,7 +12,7 @@ import optax
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, Scalar, Shaped
 
-from .._checks import positive
+from .._checks import count as counted, function, leading, like, random_key
 from .devices import check_sharding, in_parts, on_all
 
 
@@ -65,13 +65,18 @@ def trajectory_mse(
     - `model`: a callable `(y0, num_steps) -> trajectory`.
     - `trajectory`: a pytree like the state, with a leading time axis.
     - `key`: not used.
+
+    **Raises:** `ValueError` if the model's trajectory has other shapes than this one,
+    or this has fewer than two times.
     """
     del key
+    function("model", model)
+    [num_times] = leading("trajectory", trajectory)
+    if num_times < 2:
+        raise ValueError(f"`trajectory` must hold two times or more, got {num_times}.")
     y0 = jax.tree.map(lambda x: x[0], trajectory)
-    num_steps = jax.tree.leaves(trajectory)[0].shape[0] - 1
-    errors = jax.tree.map(
-        lambda x, y: jnp.mean((x[1:] - y[1:]) ** 2), model(y0, num_steps), trajectory
-    )
+    run = like("model", model(y0, num_times - 1), trajectory, "return")
+    errors = jax.tree.map(lambda x, y: jnp.mean((x[1:] - y[1:]) ** 2), run, trajectory)
     return jax.tree.reduce(jnp.add, errors)
 
 
@@ -131,20 +136,26 @@ def fit_trajectories(
     **Raises:** `ValueError` if a window does not fit into the trajectories, a count is
     not positive, or `sharding` does not cut a batch into equal parts.
     """
-    num_times = jax.tree.leaves(trajectories)[0].shape[1]
+    _, num_times = leading("trajectories", trajectories, 2)
+    if not curriculum:
+        raise ValueError("`curriculum` must hold a pair (window, num_steps), got none.")
     for window, steps in curriculum:
-        if not 1 <= window < num_times or steps < 1:
+        integers = isinstance(window, int) and isinstance(steps, int)
+        if not integers or not 1 <= window < num_times or steps < 1:
             raise ValueError(
-                "`curriculum` must hold pairs (window, num_steps) with 1 <= window < "
-                f"{num_times}, the number of times in `trajectories`, and num_steps "
-                f">= 1, got {(window, steps)}."
+                "`curriculum` must hold pairs of integers (window, num_steps), with "
+                f"1 <= window < {num_times}, the number of times in `trajectories`, "
+                f"and num_steps >= 1, got {(window, steps)}."
             )
-    positive("batch_size", batch_size)
+    counted("batch_size", batch_size)
     check_sharding(sharding, batch_size)
-    positive("report_every", report_every)
+    counted("report_every", report_every)
     steps_per_call = report_every if steps_per_call is None else steps_per_call
-    positive("steps_per_call", steps_per_call)
+    counted("steps_per_call", steps_per_call)
+    function("loss", loss)
+    random_key("key", key)
     validation = trajectories if validation is None else validation
+    leading("validation", validation, 2)
 
     opt_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
     everything = (model, opt_state, trajectories)

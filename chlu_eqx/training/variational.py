@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from .._checks import count, nonnegative, positive
+from .._checks import array, count, nonnegative, positive, random_key
 
 
 def negative_elbo(
@@ -136,6 +136,9 @@ def _parts(
     model: Any, frames: Array, key: PRNGKeyArray | None, num_decoded: int | None
 ) -> tuple[Scalar, Scalar]:
     """The mean of -log p over frames and pixels, and the divergence."""
+    if num_decoded is not None:
+        count("num_decoded", num_decoded)
+    frames = array("frames", frames, "times", *model.image_shape)
     num_frames = len(frames) - model.infer_index
     if num_frames < 2:
         raise ValueError(
@@ -148,11 +151,10 @@ def _parts(
     if key is None:
         z, shown = posterior.sample(None), jnp.arange(num_frames)
     else:
-        z_key, frames_key = jr.split(key)
+        z_key, frames_key = jr.split(random_key("key", key))
         z = posterior.sample(z_key)
         shown = jr.permutation(frames_key, num_frames)
-        if num_decoded is not None:
-            shown = shown[: count("num_decoded", num_decoded)]
+        shown = shown[:num_decoded]
     states = model.move(model.state(z), num_frames - 1)
     means = jax.vmap(model.decode)(jax.tree.map(lambda y: y[shown], states))
     nll = model.nll(means, frames[model.infer_index + shown])

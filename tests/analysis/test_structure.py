@@ -204,7 +204,7 @@ def test_pair_of_terms():
 
 def test_refusals():
     field = diffrax.ODETerm(pendulum_ode)
-    with pytest.raises(ValueError, match="`num_steps` must be non-negative"):
+    with pytest.raises(ValueError, match="`num_steps` must be a non-negative"):
         step_map(field, cx.CHLUSolver(), dt=0.1, num_steps=-1)
     with pytest.raises(ValueError, match=r"`y = \(q, p\)`: `p` must have the shapes"):
         step_jacobian(lambda y: y, (jnp.zeros(2), jnp.zeros(1)))

@@ -1,11 +1,9 @@
-import re
-
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from jaxtyping import TypeCheckError
 from scipy.linalg import expm
 
@@ -101,7 +99,6 @@ def test_at_zero():
     assert curvature == pytest.approx(3 * 2 * ALPHA / 3, rel=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31 - 1), st.floats(-3, 6))
 def test_bounds(seed, exponent):
     """Positive definite, not below |A| nor 1/α, and by no more than 1/α above."""
@@ -132,7 +129,7 @@ def test_bad_input():
         softabs(jnp.eye(2), 0.0)
     with pytest.raises(ValueError, match="`matrix` must be square, got shape"):
         softabs(jnp.ones((2, 3)))
-    with pytest.raises(ValueError, match=re.escape("got shape (2,)")):
+    with pytest.raises(ValueError, match=r"`matrix` must be .* got float64\[2\]"):
         softabs(jnp.ones(2))
     with pytest.raises(TypeCheckError):
         softabs(jnp.eye(2, dtype=int))

@@ -283,12 +283,12 @@ def test_bad_arguments(arguments, message):
 def test_bad_calls():
     flow = HamiltonianFlow(2, 1, width=4, key=jr.key(0))
     q, p = STATE
-    with pytest.raises(ValueError, match=r"`q` must be .* shape \(2,\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"`q` must be .* \(2,\), got float64\[3\]"):
         flow.forward(jnp.zeros(3), p)
-    with pytest.raises(ValueError, match=r"`p` must be unbatched.* got \(5, 2\)"):
+    with pytest.raises(ValueError, match=r"`p` must be .* got float64\[5, 2\]"):
         flow.inverse(q, jnp.zeros((5, 2)))
     for bound in (flow.log_weights, flow.elbo, flow.importance_bound):
-        with pytest.raises(ValueError, match=r"`q` must be .* got \(4, 2\)"):
+        with pytest.raises(ValueError, match=r"`q` must be .* got float64\[4, 2\]"):
             bound(jnp.zeros((4, 2)), 2, key=jr.key(0))
         with pytest.raises(ValueError, match="`num_samples` must be a positive"):
             bound(q, 0, key=jr.key(0))

@@ -179,9 +179,9 @@ def test_inference_is_a_draw_of_the_posterior():
 
 def test_bad_frames():
     model = _model()
-    with pytest.raises(ValueError, match=r"`frames` must be .* = \(times, 8, 8, 1\)"):
+    with pytest.raises(ValueError, match=r"`frames` must be .* \(times, 8, 8, 1\)"):
         model.infer(jnp.zeros((7, 8, 8, 3)))
-    with pytest.raises(ValueError, match="`frames` must be unbatched"):
+    with pytest.raises(ValueError, match="`frames` must be .* use `jax.vmap`"):
         model.infer(FRAMES[None])
     with pytest.raises(ValueError, match="`frames` must be 5 or more, the `context`"):
         model.infer(FRAMES[:4])
@@ -211,7 +211,7 @@ def test_bad_rollouts():
         ({"latent": (3, 8, 8)}, r"`latent` must be .* \(channels, 4, 4\)"),
         ({"features": 0}, "`features` must be a positive integer"),
         ({"dt": 0.0}, "`dt` must be positive"),
-        ({"substeps": 0}, "`n` must be a positive integer"),
+        ({"substeps": 0}, "`substeps` must be a positive integer"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -111,10 +111,10 @@ def test_refusals():
     infer = InferredInitialState(2, 1, num_observed=5, key=jr.key(0))
     with pytest.raises(ValueError, match="at least `num_observed` = 5 .* got 4"):
         infer(jnp.zeros((4, 2)))
-    with pytest.raises(ValueError, match=r"must have shape \(times, 2\)"):
+    with pytest.raises(ValueError, match=r"must be .* shape \(times, 2\)"):
         infer(jnp.zeros((6, 3)))
     for states in ((jnp.zeros((2, 1)), jnp.zeros((3, 1))), jnp.zeros(()), ()):
-        with pytest.raises(ValueError, match="`states` must have leaves with one"):
+        with pytest.raises(ValueError, match="`states` must "):
             FreeInitialStates(states)
     free = FreeInitialStates(jnp.zeros((2, 1)))
     for wrong in (-1, 2):

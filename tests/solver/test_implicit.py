@@ -410,7 +410,7 @@ def test_bad_arguments(name):
     unset = diffrax.with_stepsize_controller_tols(optx.Newton)()
     with pytest.raises(ValueError, match="`root_finder` must have tolerances"):
         SOLVERS[name](unset)
-    with pytest.raises(ValueError, match="`root_find_max_steps` must be positive"):
+    with pytest.raises(ValueError, match="`root_find_max_steps` must be a positive"):
         SOLVERS[name](root_find_max_steps=0)
 
 

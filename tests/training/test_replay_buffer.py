@@ -55,9 +55,9 @@ def test_fresh_states():
 def test_refusals():
     with pytest.raises(ValueError, match="`batch_size` must be positive and at most"):
         _buffer().draw(jr.key(0), 51)
-    with pytest.raises(ValueError, match="`fresh` must be a probability"):
+    with pytest.raises(ValueError, match="`fresh` must be in"):
         _buffer().draw(jr.key(0), 5, fresh=1.5)
-    with pytest.raises(ValueError, match="`capacity` must be positive"):
+    with pytest.raises(ValueError, match="`capacity` must be a positive"):
         _buffer(0)
     with pytest.raises(ValueError, match="`scale` must be non-negative"):
         NoiseSeed(jnp.zeros(2), -1.0)

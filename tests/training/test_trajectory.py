@@ -160,5 +160,5 @@ def test_bad_curriculum(curriculum):
 
 def test_bad_counts():
     for name in ("batch_size", "report_every", "steps_per_call"):
-        with pytest.raises(ValueError, match=f"`{name}` must be positive"):
+        with pytest.raises(ValueError, match=f"`{name}` must be a positive"):
             _fit(Oscillator(jnp.array(1.0)), **{name: 0})

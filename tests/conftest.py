@@ -1,3 +1,5 @@
+import os
+
 import hypothesis
 import jax
 import pytest
@@ -11,7 +13,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile(
     "jax", deadline=None, max_examples=25, derandomize=True
 )
-hypothesis.settings.load_profile("jax")
+hypothesis.settings.register_profile(
+    "long", deadline=None, max_examples=500, print_blob=True
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "jax"))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,6 +2,7 @@
 
 import diffrax
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import optimistix as optx
 
@@ -22,6 +23,9 @@ from .row import (
     Y,
 )
 
+
+# Where it was in old JAX.
+enable_x64 = (jax if hasattr(jax, "enable_x64") else jax.experimental).enable_x64
 
 TERM = henon_heiles()
 HAMILTONIAN = TERM.hamiltonian
@@ -112,13 +116,13 @@ ENERGIES = [
     Row(
         "NewtonianKinetic",
         "a mass that is zero in single precision",
-        lambda: jax.enable_x64(False)(lambda: cx.NewtonianKinetic(2, mass=1e-300))(),
+        lambda: enable_x64(False)(lambda: cx.NewtonianKinetic(2, mass=1e-300))(),
         "`mass` must be positive and finite in float32, got 1e-300",
     ),
     Row(
         "NewtonianKinetic",
         "a mass that is infinite in single precision",
-        lambda: jax.enable_x64(False)(lambda: cx.NewtonianKinetic(2, mass=1e300))(),
+        lambda: enable_x64(False)(lambda: cx.NewtonianKinetic(2, mass=1e300))(),
         "`mass` must be positive and finite in float32, got 1e[+]?300",
     ),
     Row(

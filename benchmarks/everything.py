@@ -60,7 +60,7 @@ def main(
     """Run every task: make every results file anew.
 
     Goes on where a run with the same `out` was killed: what is done is not done again.
-    All of it takes about a day on two cores, `--quick` about a quarter of an hour.
+    All of it takes many hours on two cores.
 
     Args:
         tasks: which to run.

@@ -25,7 +25,7 @@ from . import (
     speed,
     work_precision,
 )
-from .record import environment, is_done, mark_done, whole
+from .record import environment, stored, whole, write
 
 
 TASKS: dict[str, Callable[..., None]] = {
@@ -84,14 +84,14 @@ def main(
         made = {"arguments": arguments, "environment": environment()}
         if restart:
             shutil.rmtree(folder, ignore_errors=True)
-        if is_done(folder, made):
+        if stored(folder / "done.json", made):
             console.print(f"{name}: done before, see {folder}")
             continue
         console.rule(name)
         try:
             with whole(f"all tasks: {name}", number, len(tasks)):
                 TASKS[name](out=folder, **arguments)
-            mark_done(folder, made)
+            write(folder / "done.json", {"settings": made, "run": {"done": True}})
         except Exception:
             # The others do not depend on it.
             traceback.print_exc()

@@ -63,16 +63,9 @@ def stored(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     return found["run"] if same else None
 
 
-def is_done(folder: Path, made: dict[str, Any]) -> bool:
-    """Whether a task was finished in this folder, in this way."""
-    path = folder / "done.json"
-    if not path.exists():
-        return False
-    return json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(made))
-
-
-def mark_done(folder: Path, made: dict[str, Any]) -> None:
-    write(folder / "done.json", made)
+def results(name: str) -> dict[str, Any]:
+    """The committed results file TASK/DEVICE."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def file_name(title: str) -> str:

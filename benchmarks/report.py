@@ -1,6 +1,5 @@
 """Fill the tables of README and docs from the committed results files."""
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ from . import (
     work_precision_figures,
 )
 from .claims import ledger
-from .record import FIGURES, markdown, RESULTS, ROOT
+from .record import FIGURES, markdown, results, ROOT
 
 
 PAGES = (
@@ -128,8 +127,7 @@ DRAWN: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 def _block(name: str) -> str:
     task, table = TABLES[name]
-    file = RESULTS / (f"{task}.json" if "/" in task else f"{task}/cpu.json")
-    metrics = json.loads(file.read_text(encoding="utf-8"))
+    metrics = results(task if "/" in task else f"{task}/cpu")
     where = metrics["environment"]
     versions = ", ".join(
         f"{name} {where['packages'][name]}" for name in ("jax", "equinox", "diffrax")
@@ -162,4 +160,4 @@ def main() -> None:
         page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
     LEDGER.write_text(ledger.page(), encoding="utf-8")
     for task, draw in DRAWN.items():
-        draw(json.loads((RESULTS / task / "cpu.json").read_text(encoding="utf-8")))
+        draw(results(f"{task}/cpu"))

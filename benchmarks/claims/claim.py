@@ -1,10 +1,9 @@
 """What a row of the ledger is."""
 
-import json
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from ..record import cell, RESULTS
+from ..record import cell
 
 
 Metrics: TypeAlias = dict[str, Any]
@@ -45,13 +44,8 @@ class Paper(NamedTuple):
     untested: tuple[tuple[str, str], ...] = ()
 
 
-def metrics(results: str) -> Metrics:
-    return json.loads((RESULTS / f"{results}.json").read_text(encoding="utf-8"))
-
-
 def at(found: Metrics, *path: str) -> Any:
-    """What stands in a results file at a path; a spread by its median, if the path
-    ends in none of `min`, `median` and `max`."""
+    """What stands in a results file at a path."""
     for name in path:
         found = found[name]
     return found

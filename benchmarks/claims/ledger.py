@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import get_args
 
-from ..record import markdown
+from ..record import markdown, results
 from . import chlu, descent, generative, monte_carlo, recurrent, variational
-from .claim import Claim, metrics, Paper, Verdict
+from .claim import Claim, Paper, Verdict
 
 
 PAPERS: tuple[Paper, ...] = (
@@ -40,7 +40,7 @@ them.
 
 
 def _row(claim: Claim) -> list[str]:
-    found = metrics(claim.results)
+    found = results(claim.results)
     if not claim.because(found):
         raise ValueError(f"{claim.says!r}: the numbers do not say {claim.verdict!r}.")
     return [

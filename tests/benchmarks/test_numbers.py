@@ -2,13 +2,12 @@
 are those of the results files, or is derived from such a file here, or was set and not
 measured, and is listed."""
 
-import json
 import math
 import re
 
 import pytest
 
-from benchmarks.record import RESULTS, ROOT
+from benchmarks.record import results, ROOT
 
 
 PAGES = {
@@ -58,10 +57,6 @@ SET = {
 }
 
 
-def _results(name):
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
 def _gaps(summary):
     """By how much ELBOs lie below likelihoods in the plane, where they are trained."""
     return [
@@ -99,8 +94,8 @@ def _failing(gate):
     ]
 
 
-CPU, GPU = _results("pixel_dynamics/cpu"), _results("pixel_dynamics/gpu")
-FLOWS, GATE = _results("densities/cpu")["summary"], _results("sampling/cpu")["gate"]
+CPU, GPU = results("pixel_dynamics/cpu"), results("pixel_dynamics/gpu")
+FLOWS, GATE = results("densities/cpu")["summary"], results("sampling/cpu")["gate"]
 DERIVED = {
     "Pixels": {
         "0.0029": CPU["mean_image"]["mass_spring"],

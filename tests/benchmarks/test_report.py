@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import everything, pages, report
 from benchmarks.claims import ledger
-from benchmarks.claims.claim import metrics
+from benchmarks.record import results
 
 
 ROOT = report.ROOT
@@ -61,7 +61,7 @@ def test_ledger():
                 claim.place,
                 claim.protocol,
                 claim.there,
-                claim.here(metrics(claim.results)),
+                claim.here(results(claim.results)),
             ]
             assert all(cell.strip() for cell in cells)
     claim = ledger.PAPERS[0].claims[0]._replace(because=lambda found: False)
@@ -76,7 +76,7 @@ def test_all_runs_what_is_recorded(task):
     for name, value in everything.FULL.get(task, {}).items():
         values = value if isinstance(value, tuple) else (value,)
         command += [f"--{name}", *map(str, values)]
-    found = metrics(f"{task}/cpu")["command"]
+    found = results(f"{task}/cpu")["command"]
     assert found.startswith(" ".join(command))
     # What it says beyond is the default.
     rest = found.removeprefix(" ".join(command)).split()

@@ -167,15 +167,13 @@ def descent() -> dict[str, float]:
         def step(z: Array) -> Array:
             """Of the trajectory x and the velocity."""
             x, w = jnp.split(z, 2)
-            ahead = lambda w: mu * w / jnp.sqrt(1 + delta * mu**2 * jnp.sum(w**2))  # noqa: E731
-            factor = mu / jnp.sqrt(1 + delta * mu**2 * jnp.sum(w**2))
-            state = cx.optim.RelativisticState(jnp.zeros((), jnp.int32), w, factor)
-            y = x + ahead(w)
+            factor = lambda w: mu / jnp.sqrt(1 + delta * mu**2 * jnp.sum(w**2))  # noqa: E731
+            state = cx.optim.RelativisticState(jnp.zeros((), jnp.int32), w, factor(w))
+            y = x + factor(w) * w
             updates, state = optimizer.update(jax.grad(loss)(y), state)
             assert isinstance(state, cx.optim.RelativisticState)
-            return jnp.concatenate(
-                [y + updates - ahead(state.velocity), state.velocity]
-            )
+            w = state.velocity
+            return jnp.concatenate([y + updates - factor(w) * w, w])
 
         matrix = jax.jacfwd(step)(jr.normal(jr.key(0), (6,)))
         return float(symplecticity_defect(matrix, mu))

@@ -1,3 +1,4 @@
+import gc
 import os
 
 import hypothesis
@@ -19,9 +20,24 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "jax"))
 
 
+# Tracing makes so many objects that looking for garbage among them takes a tenth of the
+# time; there is little until a file is done.
+gc.disable()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _free_what_was_compiled():
     """After some five hundred tests a worker has used up its memory mappings, and the
     compiler crashes."""
     yield
     jax.clear_caches()
+    gc.collect()
+
+
+@pytest.fixture
+def compiled_once(monkeypatch, tmp_path):
+    """Processes that a test starts share what they compile. A check that can raise would
+    keep a program from being stored."""
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("EQX_ON_ERROR", "nan")

@@ -78,11 +78,10 @@ def compare(loss, arguments, other=DIRECT):
 
 
 OTHERS = {
-    "Substeps": cx.Substeps(cx.Yoshida4(), 3),
-    "TaoSolver": cx.TaoSolver(4.0, order=4),
+    "Substeps": cx.Substeps(cx.CHLUSolver(), 3),
+    "TaoSolver": cx.TaoSolver(4.0),
     "ImplicitMidpoint": cx.ImplicitMidpoint(),
     "GeneralizedLeapfrog": cx.GeneralizedLeapfrog(),
-    "GaussLegendre4": cx.GaussLegendre4(),
 }
 
 
@@ -107,10 +106,9 @@ def backward_in_time(saveat):
     [
         (SaveAt(t1=True), False),
         (SaveAt(steps=True), True),
-        (SaveAt(subs=EVERY), False),
         (SaveAt(subs=EVERY), True),
     ],
-    ids=["t1", "steps", "every", "every, backward"],
+    ids=["t1", "steps", "every"],
 )
 def test_every_saveat(saveat, backward):
     """With respect to the energy, friction, state, args, t0, t1 and, by them, dt0; in
@@ -168,7 +166,7 @@ def test_step_to_and_explicit_time(name):
     compare(loss, (jnp.array(1.3), ts, PENDULUM_STATE))
 
 
-@pytest.mark.parametrize("name", [*HOSTED, "BlanesMoanNystrom6", *OTHERS])
+@pytest.mark.parametrize("name", [*HOSTED, "BlanesMoan4", *OTHERS])
 def test_rollout_of_every_kind_of_solver(name):
     solver = (SOLVERS | OTHERS)[name]
 

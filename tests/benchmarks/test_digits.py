@@ -72,7 +72,7 @@ def _steps(out: Path) -> list[int]:
     return [int(path.name) for path in found if path.name.isdigit()]
 
 
-def test_survives_being_killed(tmp_path):
+def test_survives_being_killed(compiled_once, tmp_path):
     """At any moment: it ends with the same bits."""
     whole = _start(tmp_path / "whole")
     assert whole.wait() == 0

@@ -60,7 +60,7 @@ def _numbers(out: Path) -> dict[str, Any]:
     }
 
 
-def test_killed_at_random_moments(tmp_path):
+def test_killed_at_random_moments(compiled_once, tmp_path):
     """As often as it is killed: in the end the same numbers, and none made twice."""
     began = time.perf_counter()
     _finish(tmp_path / "whole")
@@ -69,7 +69,7 @@ def test_killed_at_random_moments(tmp_path):
     for _ in range(2):
         process = _start(tmp_path / "killed")
         try:
-            process.communicate(timeout=moments.uniform(0.2, 0.9) * whole)
+            process.communicate(timeout=moments.uniform(0.1, 0.5) * whole)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

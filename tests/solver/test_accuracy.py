@@ -55,8 +55,9 @@ NUM_STEPS = {
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_order(name):
-    """Of every method, and of those for any kinetic energy with a relativistic one."""
-    for relativistic in (False, True):
+    """Of every method, with a kinetic energy that is not quadratic, and with one that
+    is where that matters."""
+    for relativistic in (False, True) if "Nystrom" in name else (True,):
         order = ORDER[name]
         if relativistic and name == "BlanesMoanNystrom6":
             order = 4  # as its documentation has it
@@ -68,8 +69,18 @@ def test_order(name):
         assert SOLVERS[name].order(term) == ORDER[name]
 
 
-@pytest.mark.parametrize("friction", FRICTIONS)
-@pytest.mark.parametrize("name", HOSTED)
+@pytest.mark.parametrize(
+    "name, friction",
+    [
+        *(("CHLUSolver", friction) for friction in FRICTIONS),
+        ("DriftKickDrift", "position"),
+        ("KickDriftKickDamp", "none"),
+        ("KickDriftKickDamp", "momentum"),
+        ("SymplecticEuler", "scalar"),
+        ("BlanesMoan4", "none"),
+        ("BlanesMoan4", "each"),
+    ],
+)
 def test_order_of_output(name, friction):
     """With friction, and in between the steps by dense output."""
     term = cx.HamiltonianTerm(henon_heiles(True).hamiltonian, FRICTIONS[friction])
@@ -141,20 +152,18 @@ def test_backward_step_undoes_a_step(name):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_symplectic(name):
     """JᵀΩJ = κΩ over several steps, and the volume that follows."""
-    for friction in (None, 0.4) if name in HOSTED else (0.4,):
-        term = cx.HamiltonianTerm(learned(2, 2, True), friction)
-        step = step_map(term, SOLVERS[name], dt=0.2, num_steps=3)
-        jacobian = step_jacobian(step, random_state(3, 2))
-        kappa = conformal_factor(term, 0.6)
-        assert symplecticity_defect(jacobian, kappa) < 1e-13
-        np.testing.assert_allclose(volume_factor(jacobian), kappa**2, rtol=1e-12)
+    term = cx.HamiltonianTerm(learned(2, 2, True), 0.4)
+    step = step_map(term, SOLVERS[name], dt=0.2, num_steps=3)
+    jacobian = step_jacobian(step, random_state(3, 2))
+    kappa = conformal_factor(term, 0.6)
+    assert symplecticity_defect(jacobian, kappa) < 1e-13
+    np.testing.assert_allclose(volume_factor(jacobian), kappa**2, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", SYMMETRIC)
-@pytest.mark.parametrize("relativistic", [False, True])
-def test_reversible_under_momentum_flip(name, relativistic):
+def test_reversible_under_momentum_flip(name):
     """ρ ∘ Φ ∘ ρ ∘ Φ = 1 with ρ(q, p) = (q, -p)."""
-    term = cx.HamiltonianTerm(learned(4, 2, relativistic))
+    term = cx.HamiltonianTerm(learned(4, 2, True))
     q0, p0 = random_state(5, 2)
     run = dict(dt=0.1, num_steps=50, save_every=50)
     q, p = cx.rollout(term, SOLVERS[name], (q0, p0), **run)

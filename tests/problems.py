@@ -109,7 +109,7 @@ PENDULUM_STATE = (jnp.array([1.2]), jnp.array([-0.3]))
 
 
 def solve(term, solver, y0, t0, t1, num_steps, **kwargs) -> diffrax.Solution:
-    """diffeqsolve at a step that divides the interval, compiled once for all of them."""
+    """diffeqsolve at a step that divides the interval; compiled once for all times."""
     dt0 = (t1 - t0) / num_steps
     times = (jnp.asarray(t, jnp.result_type(float)) for t in (t0, t1, dt0))
     kwargs = {"max_steps": max(256, num_steps + 8), **kwargs}

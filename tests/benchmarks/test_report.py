@@ -39,9 +39,11 @@ def test_python_version():
     assert f"version: {project['version']}\n" in citation
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in pages.PAGES if pages.program(p)], ids=lambda path: path.name
-)
+# That of docs/devices.md runs on many in tests/test_devices.py.
+EXAMPLES = [p for p in pages.PAGES if pages.program(p) and p.name != "devices.md"]
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run(page, tmp_path):
     """In a process of their own: a user has neither float64 nor strict promotion."""
     assert pages.run(page, tmp_path) is None

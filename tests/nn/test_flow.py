@@ -14,13 +14,7 @@ from chlu_eqx.nn import Gaussian, HamiltonianFlow
 
 
 STATE = (jnp.array([0.4, -1.2]), jnp.array([0.1, 0.9]))
-SOLVERS = [
-    None,
-    cx.DriftKickDrift(),
-    cx.SymplecticEuler(),
-    cx.KickDriftKickDamp(),
-    cx.Yoshida4(),
-]
+SOLVERS = [None, cx.SymplecticEuler(), cx.Yoshida4()]
 
 
 def _curved(dim, number=2, **arguments):

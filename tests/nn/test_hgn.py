@@ -56,7 +56,7 @@ def test_leapfrog_drifts_by_the_kinetic_slope():
         p = p + h / 2 * np.sin(q)
 
 
-@pytest.mark.parametrize("solver", [None, cx.Yoshida4(), cx.DriftKickDrift()])
+@pytest.mark.parametrize("solver", [None, cx.Yoshida4()])
 def test_speeds(solver):
     model = _curved(solver=solver)
     move = eqx.filter_jit(model.move)
@@ -124,7 +124,6 @@ def test_gradients_by_going_back():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {},
         {"transform": eqx.nn.Identity()},
         {"latent": cx.nn.grid_shape(SHAPE, 3), "substeps": 2},
         {"context": 3, "infer_index": 0, "solver": cx.Yoshida4()},

@@ -34,11 +34,17 @@ def test_sizes(shape, grid, on_grid):
     """Any size is halved to the coarsest grid and doubled back from there."""
     latent = grid_shape(shape, 2) if on_grid else 6
     assert not on_grid or latent == (2, *grid)
-    encoder = ConvEncoder(shape, 3, latent, features=4, key=jr.key(0))
-    decoder = ConvDecoder(latent, shape, features=4, key=jr.key(1))
-    mean, log_scale = eqx.filter_eval_shape(encoder, jnp.zeros((3, *shape)))
+
+    def there_and_back(frames):
+        encoder = ConvEncoder(shape, 3, latent, features=4, key=jr.key(0))
+        decoder = ConvDecoder(latent, shape, features=4, key=jr.key(1))
+        mean, log_scale = encoder(frames)
+        return mean, log_scale, decoder(mean)
+
+    frames = jnp.zeros((3, *shape))
+    mean, log_scale, image = eqx.filter_eval_shape(there_and_back, frames)
     assert mean.shape == log_scale.shape == (2 * grid[0] * grid[1] if on_grid else 6,)
-    assert eqx.filter_eval_shape(decoder, mean).shape == shape
+    assert image.shape == shape
 
 
 def test_perceptrons():

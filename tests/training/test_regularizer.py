@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import pytest
 
 import chlu_eqx as cx
 from chlu_eqx.training import (
@@ -45,11 +44,11 @@ def test_linear_map():
     np.testing.assert_allclose(largest, exact[0], rtol=1e-9)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.3])
-def test_the_mean_is_no_regulariser(gamma):
+def test_the_mean_is_no_regulariser():
     """½ log(1 - γ), whatever the energy: its gradient vanishes, as those of the largest
     and of the positive ones do not."""
-    unit = _unit(cx.friction_rate(gamma, 0.4) if gamma else None)
+    gamma = 0.3
+    unit = _unit(cx.friction_rate(gamma, 0.4))
     y = random_state(0, 2)
 
     def through(measure):

@@ -36,8 +36,8 @@ def _free_what_was_compiled():
 
 @pytest.fixture
 def compiled_once(monkeypatch, tmp_path):
-    """Processes that a test starts share what they compile. A check that may raise would
-    keep a program from being stored."""
+    """Processes that a test starts share what they compile. (What may raise is never
+    kept.)"""
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     monkeypatch.setenv("EQX_ON_ERROR", "nan")

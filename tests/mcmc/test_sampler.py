@@ -163,7 +163,7 @@ def test_joint(name):
         found = [q, q**2 - 1, q**4 - 3, q[:1] * q[1:], residual, residual * jnp.sum(q)]
         return jnp.concatenate(found), accepted
 
-    n = 4000
+    n = 2000
     found, accepted = run(jr.split(jr.key(6), n))
     assert 0.2 < accepted.mean() < 1
     z = found.mean(0) / (found.std(0) / np.sqrt(n))

@@ -172,8 +172,8 @@ def descent() -> dict[str, float]:
             y = x + factor(w) * w
             updates, state = optimizer.update(jax.grad(loss)(y), state)
             assert isinstance(state, cx.optim.RelativisticState)
-            w = state.velocity
-            return jnp.concatenate([y + updates - factor(w) * w, w])
+            w, y = state.velocity, jnp.asarray(optax.apply_updates(y, updates))
+            return jnp.concatenate([y - factor(w) * w, w])
 
         matrix = jax.jacfwd(step)(jr.normal(jr.key(0), (6,)))
         return float(symplecticity_defect(matrix, mu))

@@ -114,8 +114,8 @@ def memory_modes(
     **Returns:** a [`chlu_eqx.analysis.MemoryModes`][] of `d` modes.
 
     **Raises:** `ValueError` if `term` is another or its friction no scalar, `dt` is not
-    positive, `q` is not critical, or the kinetic energy has no positive definite
-    Hessian at $p = 0$. The last three raise when run, if they are traced.
+    positive, `rtol` negative, `q` not critical, or the kinetic energy has no positive
+    definite Hessian at $p = 0$. All but the first raise when run, if they are traced.
     """
     equation = _separable(term)
     flat, unravel = _flat(q)
@@ -155,6 +155,7 @@ def memory_modes(
 
     if rtol is None:
         rtol = 10 * flat.size * float(jnp.finfo(flat.dtype).eps)
+    nonnegative("rtol", rtol)
     zero = jnp.asarray(rtol, flat.dtype) * jnp.max(jnp.abs(squared))
     latch = jnp.abs(squared) <= zero
     half_lives = mode_half_life(

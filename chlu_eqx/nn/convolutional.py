@@ -43,6 +43,7 @@ class ConvEncoder(eqx.Module):
     convolutions: tuple[eqx.nn.Conv2d, ...]
     readout: eqx.nn.Linear | eqx.nn.Conv2d
     activation: Callable[[Array], Array]
+    shape: tuple[int, int, int, int] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class ConvEncoder(eqx.Module):
         not that of the images.
         """
         n, height, width = _halvings(image_shape)
-        count("context", context)
+        self.shape = count("context", context), *image_shape
         count("features", features)
         *keys, readout_key = jr.split(random_key("key", key), n + 1)
         channels = [context * image_shape[2], *[features] * n]
@@ -91,7 +92,7 @@ class ConvEncoder(eqx.Module):
     def __call__(
         self, frames: Float[Array, "context height width channels"]
     ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
-        frames = array("frames", frames, "context", "height", "width", "channels")
+        frames = array("frames", frames, *self.shape)
         x = jnp.moveaxis(frames, 3, 1).reshape(-1, *frames.shape[1:3])
         for convolution in self.convolutions:
             x = self.activation(convolution(x))

@@ -22,6 +22,7 @@ class MLPEncoder(eqx.Module):
     frame: eqx.nn.Linear
     joint: eqx.nn.MLP
     activation: Callable[[Array], Array]
+    shape: tuple[int, int, int, int] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -47,7 +48,8 @@ class MLPEncoder(eqx.Module):
         for name, value in (("context", context), ("latent", latent), ("width", width)):
             count(name, value)
         frame_key, joint_key = jr.split(random_key("key", key))
-        pixels = math.prod(check_image_shape(image_shape))
+        self.shape = context, *check_image_shape(image_shape)
+        pixels = math.prod(image_shape)
         self.frame = eqx.nn.Linear(pixels, width, key=frame_key)
         self.joint = eqx.nn.MLP(
             context * width, 2 * latent, width, 2, activation, key=joint_key
@@ -57,7 +59,7 @@ class MLPEncoder(eqx.Module):
     def __call__(
         self, frames: Float[Array, "context height width channels"]
     ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
-        frames = array("frames", frames, "context", "height", "width", "channels")
+        frames = array("frames", frames, *self.shape)
         features = jax.vmap(self.frame)(frames.reshape(len(frames), -1))
         mean, log_scale = jnp.split(self.joint(self.activation(features).ravel()), 2)
         return mean, log_scale
@@ -71,6 +73,7 @@ class RecurrentMLPEncoder(eqx.Module):
 
     frame: eqx.nn.MLP
     recurrent: RecurrentEncoder
+    image_shape: tuple[int, int, int] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -100,7 +103,8 @@ class RecurrentMLPEncoder(eqx.Module):
         ):
             count(name, value)
         frame_key, recurrent_key = jr.split(random_key("key", key))
-        pixels = math.prod(check_image_shape(image_shape))
+        self.image_shape = check_image_shape(image_shape)
+        pixels = math.prod(image_shape)
         self.frame = eqx.nn.MLP(
             pixels, width, width, 1, activation, activation, key=frame_key
         )
@@ -111,7 +115,7 @@ class RecurrentMLPEncoder(eqx.Module):
     def __call__(
         self, frames: Float[Array, "times height width channels"]
     ) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
-        frames = array("frames", frames, "times", "height", "width", "channels")
+        frames = array("frames", frames, "times", *self.image_shape)
         features = jax.vmap(self.frame)(frames.reshape(len(frames), -1))
         mean, log_scale = jnp.split(self.recurrent(features), 2)
         return mean, log_scale

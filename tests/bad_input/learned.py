@@ -412,10 +412,11 @@ IMAGES = [
     *(
         Row(
             name,
-            "one image",
-            lambda make=make: make()(FRAMES[0]),
+            given,
+            lambda make=make, frames=frames: make()(frames),
             "`frames` must be a floating-point array",
         )
+        for given, frames in (("one image", FRAMES[0]), ("other sizes", FRAMES[:, 1:]))
         for name, make in {
             "ConvEncoder": conv_encoder,
             "MLPEncoder": mlp_encoder,

@@ -723,6 +723,12 @@ ANALYSIS = [
         "positive",
         dt=0.0,
     ),
+    *numbers(
+        "memory_modes",
+        lambda rtol: analysis.memory_modes(TERM, Q, dt=0.1, rtol=rtol),
+        "non-negative",
+        rtol=-1e-9,
+    ),
     Row(
         "memory_modes",
         "a point that is not critical",

@@ -1,6 +1,5 @@
 import functools
 import json
-import math
 
 import equinox as eqx
 import jax
@@ -13,6 +12,7 @@ import chlu_eqx as cx
 from benchmarks import pixel_dynamics, pixel_metrics as measure
 from benchmarks.pixel_dynamics import Setting, Task
 from benchmarks.pixel_models import MODELS
+from benchmarks.runs import num_parameters
 
 
 TINY = Setting(16, False, 2, ((3, 2, 1e-3), (5, 2, 1e-3)))
@@ -160,19 +160,14 @@ def test_runs_and_resumes(tiny, tmp_path, monkeypatch):
         assert again["mass_spring"][name]["HGN"] == found[name]["HGN"]
 
 
-def _size(model):
-    return sum(
-        math.prod(x.shape) for x in jax.tree.leaves(model) if hasattr(x, "dtype")
-    )
-
-
 def test_equal_sizes():
     task = Task("pendulum", TINY)
     sizes = {}
     for kind in MODELS:
         model = eqx.filter_eval_shape(functools.partial(task.make, kind), jr.key(0))
+        sizes[kind] = num_parameters(model)
         networks = model.encoder, model.decoder
-        sizes[kind] = _size(model) - _size(networks)
+        sizes[kind] -= num_parameters(networks)
     assert max(sizes.values()) < 1.2 * min(sizes.values())
 
 

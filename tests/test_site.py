@@ -176,7 +176,8 @@ def test_links(site):
 def test_search(site, browser):
     with browser.new_page() as tab:
         tab.goto(site[1])
-        tab.get_by_role("textbox", name="Search").fill("CHLUSolver")
+        # By keys, as the page listens to them.
+        tab.get_by_role("textbox", name="Search").press_sequentially("CHLUSolver")
         tab.locator(".md-search-result a[href*='api/solver/']").first.click()
         tab.wait_for_url("**/api/solver/**")
         assert tab.get_by_role("heading", name="CHLUSolver").is_visible()

@@ -15,7 +15,7 @@ from benchmarks.pixel_models import MODELS
 from benchmarks.runs import num_parameters
 
 
-TINY = Setting(16, False, 2, ((3, 2, 1e-3), (5, 2, 1e-3)))
+TINY = Setting(16, False, 2, ((4, 2, 1e-3),))
 
 
 def test_valid_frames():

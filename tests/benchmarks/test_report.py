@@ -44,7 +44,7 @@ EXAMPLES = [p for p in pages.PAGES if pages.program(p) and p.name != "devices.md
 
 
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda path: path.name)
-def test_examples_run(page, tmp_path):
+def test_examples_run(page, tmp_path, trains):
     """In a process of their own: a user has neither float64 nor strict promotion."""
     assert pages.run(page, tmp_path) is None
     drawn = {path.name for path in tmp_path.iterdir()}

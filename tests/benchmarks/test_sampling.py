@@ -20,9 +20,10 @@ from benchmarks.sampling_methods import METHODS
 @pytest.mark.parametrize(
     "name", ["logistic, d = 5", "banana", "eight schools", "funnel, 1 + 2"]
 )
-def test_draws_are_of_the_density(name):
+def test_draws_are_of_the_density(name, monkeypatch):
     """By Stein's identities: of q_j ∂_i log π the mean is -1 if i = j, and else 0; and
     of ∂_i log π it is 0."""
+    monkeypatch.setattr(posteriors, "DRAWS", 1200)
     posterior = posteriors.POSTERIORS[name]()
     q = posterior.draws
     slopes = jax.jit(jax.vmap(jax.grad(posterior.logdensity)))(q)

@@ -31,7 +31,7 @@ def observed(q):
 EXACT = np.array([1, 3, 2 * norm.cdf(0.5) - 1])
 
 
-def _gate(momenta, solver, settings, chains=2000, steps=500):
+def _gate(momenta, solver, settings, chains=1000, steps=500):
     """How many standard errors the means of chains that start from N(0, 1) are away
     from it, for each setting: the length of a step, and what makes the solver."""
 
@@ -87,7 +87,7 @@ def test_reset_copies_are_biased():
 
 
 IMPLICIT = {
-    "GeneralizedLeapfrog": (cx.GeneralizedLeapfrog, 1000),
+    "GeneralizedLeapfrog": (cx.GeneralizedLeapfrog, 500),
     "ImplicitMidpoint": (cx.ImplicitMidpoint, 300),
     "SemiExplicit": (cx.SemiExplicit, 300),
 }
@@ -163,7 +163,7 @@ def test_joint(name):
         found = [q, q**2 - 1, q**4 - 3, q[:1] * q[1:], residual, residual * jnp.sum(q)]
         return jnp.concatenate(found), accepted
 
-    n = 2000
+    n = 1000
     found, accepted = run(jr.split(jr.key(6), n))
     assert 0.2 < accepted.mean() < 1
     z = found.mean(0) / (found.std(0) / np.sqrt(n))

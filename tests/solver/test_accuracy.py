@@ -8,12 +8,8 @@ import pytest
 
 import chlu_eqx as cx
 from chlu_eqx.analysis import (
-    conformal_factor,
     measured_order,
-    step_jacobian,
     step_map,
-    symplecticity_defect,
-    volume_factor,
 )
 
 from ..problems import (
@@ -103,9 +99,10 @@ def test_order_of_output(name, friction):
     assert SOLVERS[name].order(term) == expected
 
 
-@pytest.mark.parametrize("name", SYMMETRIC)
+@pytest.mark.parametrize("name", ["CHLUSolver", "DriftKickDrift", "KahanLi6"])
 def test_time_symmetric(name):
-    """A step back undoes a step forward, to rounding, friction included."""
+    """Steps back undo as many forward, to rounding, friction included. (One step of
+    every solver is in `test_properties.py`.)"""
     for friction in ("none", "each", "position") if name in HOSTED else ("each",):
         term = cx.HamiltonianTerm(learned(2, 2, True), FRICTIONS[friction])
         y0 = random_state(3, 2)
@@ -149,18 +146,7 @@ def test_backward_step_undoes_a_step(name):
         )
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-def test_symplectic(name):
-    """JᵀΩJ = κΩ over several steps, and the volume that follows."""
-    term = cx.HamiltonianTerm(learned(2, 2, True), 0.4)
-    step = step_map(term, SOLVERS[name], dt=0.2, num_steps=3)
-    jacobian = step_jacobian(step, random_state(3, 2))
-    kappa = conformal_factor(term, 0.6)
-    assert symplecticity_defect(jacobian, kappa) < 1e-13
-    np.testing.assert_allclose(volume_factor(jacobian), kappa**2, rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", SYMMETRIC)
+@pytest.mark.parametrize("name", ["CHLUSolver", "DriftKickDrift"])
 def test_reversible_under_momentum_flip(name):
     """ρ ∘ Φ ∘ ρ ∘ Φ = 1 with ρ(q, p) = (q, -p)."""
     term = cx.HamiltonianTerm(learned(4, 2, True))
@@ -170,39 +156,6 @@ def test_reversible_under_momentum_flip(name):
     q, p = cx.rollout(term, SOLVERS[name], (q[-1], -p[-1]), **run)
     np.testing.assert_allclose(q[-1], q0, atol=1e-12)
     np.testing.assert_allclose(p[-1], -p0, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", SOLVERS)
-def test_energy_error_does_not_grow(name):
-    """A million steps of a pendulum: the energy error of the last tenth is that of the
-    first."""
-    term = pendulum()
-    dt, bound = {
-        1: (0.1, 0.1),
-        2: (0.1, 3e-3),
-        4: (0.5, 5e-3),
-        6: (0.8, 1e-3),
-        8: (1.2, 1e-3),
-    }[ORDER[name]]
-    q, p = cx.rollout(
-        term, SOLVERS[name], PENDULUM_STATE, dt=dt, num_steps=1_000_000, save_every=50
-    )
-    energy = jax.vmap(term.hamiltonian)(q, p)
-    error = np.abs(energy[1:] - energy[0]).reshape(10, -1)
-    first, last = error[0], error[-1]
-    assert 1e-9 < error.max() < bound
-    np.testing.assert_allclose(last.max(), first.max(), rtol=0.1)
-    np.testing.assert_allclose(last.mean(), first.mean(), rtol=0.1)
-
-
-def test_euler_does_drift():
-    """The test above can fail: a method that is not symplectic does."""
-    term = pendulum()
-    q, p = cx.rollout(
-        term, diffrax.Heun(), PENDULUM_STATE, dt=0.1, num_steps=100_000, save_every=100
-    )
-    energy = jax.vmap(term.hamiltonian)(q, p)
-    assert np.abs(energy[-1] - energy[0]) > 0.5
 
 
 @pytest.mark.parametrize("name", SOLVERS)

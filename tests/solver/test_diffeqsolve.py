@@ -342,8 +342,10 @@ def test_bad_vector_fields():
         cx.CHLUSolver().init(sde, 0.0, 0.1, PENDULUM_STATE, None)
 
 
-@pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize(
+    ("name", "dense"),
+    [*((name, False) for name in SOLVERS), *((name, True) for name in HOSTED)],
+)
 def test_one_force_a_stage(name, dense):
     """Counted as they run: one for every stage of a step, and one at the start;
     position Verlet, whose force is not at the ends of the step, needs those two for

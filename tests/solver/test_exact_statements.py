@@ -63,25 +63,32 @@ def test_conformally_symplectic(seed, dt, gamma, relativistic):
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("relativistic, gamma", [(False, 0.0), (True, 0.03)])
-def test_angular_momentum(name, relativistic, gamma):
+def test_angular_momentum(name):
     """3: rotation invariance conserves angular momentum exactly at γ = 0 and makes it
     decay exactly as (1-γ)ⁿ."""
     dim, dt, n = 2, 0.1, 200
     mlp = cx.MLPPotential(1, width=8, key=jax.random.key(3))
-    kinetic = (cx.RelativisticKinetic if relativistic else cx.NewtonianKinetic)(
-        dim, mass=1.7
-    )
     energy = cx.SeparableHamiltonian(
-        kinetic, lambda q: mlp(jnp.sum(q**2, keepdims=True)) + 0.5 * jnp.sum(q**2)
+        cx.RelativisticKinetic(dim, mass=1.7),
+        lambda q: mlp(jnp.sum(q**2, keepdims=True)) + 0.5 * jnp.sum(q**2),
     )
-    term = cx.HamiltonianTerm(energy, cx.friction_rate(gamma, dt))
-    q, p = cx.rollout(
-        term, SOLVERS[name], random_state(5, dim), dt=dt, num_steps=n, save_every=20
-    )
-    momentum = q[:, 0] * p[:, 1] - q[:, 1] * p[:, 0]
-    expected = momentum[0] * (1 - gamma) ** np.arange(0, n + 1, 20)
-    np.testing.assert_allclose(momentum, expected, rtol=1e-12)
+
+    @jax.jit
+    def momenta(rate):
+        q, p = cx.rollout(
+            cx.HamiltonianTerm(energy, rate),
+            SOLVERS[name],
+            random_state(5, dim),
+            dt=dt,
+            num_steps=n,
+            save_every=20,
+        )
+        return q[:, 0] * p[:, 1] - q[:, 1] * p[:, 0]
+
+    for gamma in (0.0, 0.03):
+        found = momenta(cx.friction_rate(gamma, dt))
+        expected = found[0] * (1 - gamma) ** np.arange(0, n + 1, 20)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_flat_direction_is_a_latch():

@@ -1,16 +1,15 @@
 import gc
 import os
 
+import hypothesis
+import jax
+import pytest
+
 
 # Most of the time goes to compiling programs that run once: a third less without LLVM's
 # optimisations. Flags set from outside, empty ones too, are left as they are.
 COMPILE_FAST = "--xla_backend_optimization_level=0"
 os.environ.setdefault("XLA_FLAGS", COMPILE_FAST)
-
-import hypothesis
-import jax
-import pytest
-
 
 jax.config.update("jax_traceback_filtering", "off")
 jax.config.update("jax_enable_x64", True)

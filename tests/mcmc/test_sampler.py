@@ -31,7 +31,7 @@ def observed(q):
 EXACT = np.array([1, 3, 2 * norm.cdf(0.5) - 1])
 
 
-def _gate(momenta, solver, settings, chains=1000, steps=500):
+def _gate(momenta, solver, settings, chains=1000, steps=300):
     """How many standard errors the means of chains that start from N(0, 1) are away
     from it, for each setting: the length of a step, and what makes the solver."""
 
@@ -156,7 +156,7 @@ def test_joint(name):
     def run(key):
         first, second, rest = jr.split(key, 3)
         q = jr.normal(first, (2,))
-        keys = jr.split(rest, 10)
+        keys = jr.split(rest, 6)
         (q, y), accepted = jax.lax.scan(alternate, (q, data(second, q)), keys)
         residual = y - jax.nn.sigmoid(X @ q)
         # All of mean zero.

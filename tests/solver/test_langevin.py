@@ -166,7 +166,7 @@ def _gibbs_mean(kT):
 
 
 @eqx.filter_jit
-def _position_mean(solver, relativistic, h, kT=0.7, chains=2000, time=160):
+def _position_mean(solver, relativistic, h, kT=0.7, chains=2000, time=120):
     n = int(time / h)
 
     def run(key):

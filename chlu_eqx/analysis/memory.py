@@ -114,8 +114,9 @@ def memory_modes(
     **Returns:** a [`chlu_eqx.analysis.MemoryModes`][] of `d` modes.
 
     **Raises:** `ValueError` if `term` is another or its friction no scalar, `dt` is not
-    positive, `rtol` negative, `q` not critical, or the kinetic energy has no positive
-    definite Hessian at $p = 0$. All but the first raise when run, if they are traced.
+    positive, `rtol` or `tolerance` negative, `q` not critical, or the kinetic energy
+    has no positive definite Hessian at $p = 0$. All but the first raise when run, if
+    they are traced.
     """
     equation = _separable(term)
     flat, unravel = _flat(q)
@@ -134,9 +135,13 @@ def memory_modes(
         distance = _distance(force(flat), stiffness)
         if tolerance is None:
             tolerance = _tolerance(flat)
+        tolerance = jnp.asarray(tolerance, flat.dtype)
+        tolerance = _checked(
+            tolerance, tolerance >= 0, "`tolerance` must be non-negative", tolerance
+        )
         stiffness = _checked(
             stiffness,
-            distance <= jnp.asarray(tolerance, flat.dtype),
+            distance <= tolerance,
             "`q` must be a critical point of the potential, from which it may be no "
             "further than `tolerance`; `chlu_eqx.analysis.critical_point` finds one",
             f"|∇V(q)| / |∇²V(q)| = {distance}",

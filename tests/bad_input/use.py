@@ -729,6 +729,15 @@ ANALYSIS = [
         "non-negative",
         rtol=-1e-9,
     ),
+    *(
+        Row(
+            "memory_modes",
+            f"a tolerance of {bad}",
+            lambda bad=bad: analysis.memory_modes(TERM, Q, dt=0.1, tolerance=bad),
+            "`tolerance` must be non-negative",
+        )
+        for bad in (-1.0, jnp.nan)
+    ),
     Row(
         "memory_modes",
         "a point that is not critical",

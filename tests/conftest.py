@@ -12,8 +12,9 @@ COMPILE_FAST = (
     "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 )
 os.environ.setdefault("XLA_FLAGS", COMPILE_FAST)
-jax.config.update("jax_traceback_filtering", "off")
+# Nor do programs keep where each of their operations was written.
 jax.config.update("jax_traceback_in_locations_limit", 0)
+jax.config.update("jax_traceback_filtering", "off")
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -165,12 +165,11 @@ SCRIPT = """
         ).ys
 
     starts, keys = jr.normal(jr.key(0), (8, 2)), jr.split(jr.key(1), 8)
-    many = shard_map(jax.vmap(langevin), mesh=mesh, in_specs=cut, out_specs=cut)
-    many = eqx.filter_jit(many)
-    same(jax.jit(jax.vmap(langevin))(starts, keys), many(starts, keys))
-    text = many.lower(starts, keys).compile().compiled.as_text()
+    chains = shard_map(jax.vmap(langevin), mesh=mesh, in_specs=cut, out_specs=cut)
+    chains = eqx.filter_jit(chains)
+    same(jax.jit(jax.vmap(langevin))(starts, keys), chains(starts, keys))
+    text = chains.lower(starts, keys).compile().compiled.as_text()
     assert "while" in text and not meetings(text)
-    chains = many
 
     # The gradient of reversible rollouts.
     params, static = eqx.partition(_unit(), eqx.is_inexact_array)

@@ -21,7 +21,7 @@ from ..problems import (
 
 
 each_solver = pytest.mark.parametrize("name", HOSTED)
-each_direction = pytest.mark.parametrize(
+solvers_both_ways = pytest.mark.parametrize(
     "name, t0, t1",
     [
         ("CHLUSolver", 0.0, 2.0),
@@ -32,7 +32,7 @@ each_direction = pytest.mark.parametrize(
 )
 
 
-@each_direction
+@solvers_both_ways
 def test_every_saveat(name, t0, t1):
     """They all tell of one trajectory: that of the fixed grid."""
     solver, term, n = SOLVERS[name], pendulum(0.2), 20
@@ -83,7 +83,7 @@ def test_every_saveat(name, t0, t1):
     np.testing.assert_allclose(sol.ys["b"][0][0], every[0][0])
 
 
-@each_direction
+@solvers_both_ways
 def test_dense_output(name, t0, t1):
     """It passes through the steps, with the vector field for a derivative there."""
     solver, term, n = SOLVERS[name], pendulum(0.2), 10
